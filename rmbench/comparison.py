@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Comparison", "Conversation", "Message", "fingerprint"]
+__all__ = ["Comparison", "Conversation", "Message", "counted", "fingerprint"]
 
 # Made once: json.dumps would make one for every comparison.
 _CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -53,6 +53,13 @@ class Comparison:
     chosen: tuple[str, ...]
     rejected: tuple[str, ...]
 
+    def length_difference(self) -> int:
+        """Return the longest chosen response minus the longest rejected one, in characters.
+
+        It is the margin that the ``length`` baseline has.
+        """
+        return max(map(len, self.chosen)) - max(map(len, self.rejected))
+
     def conversations(self) -> Iterator[Conversation]:
         """Yield what is to be scored: the chosen sides first, then the rejected ones."""
         for side, responses in (("chosen", self.chosen), ("rejected", self.rejected)):
@@ -85,3 +92,9 @@ def fingerprint(canonical: bytes) -> bytes:
     # Inside a JSON text a quote is escaped, so the first of these is the key and no part of an id.
     texts = canonical[canonical.index(b',"prompt":') :]
     return hashlib.sha256(texts).digest()[:16]
+
+
+def counted(number: int, words: str) -> str:
+    """Return a count in words, the first of which is a plural: ``1 comparison``, ``1,200 ties``."""
+    first, _, rest = words.partition(" ")
+    return f"{number:,} {first.removesuffix('s') if number == 1 else first} {rest}".rstrip()

@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from numbers import Number
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from rmbench.comparison import Comparison, Message, fingerprint
 from rmbench.errors import DataError, SuiteError, did_you_mean
 from rmbench.rows import Row, Rows, open_rows
 from rmbench.suite import Columns, Suite, Transcript
+from rmbench.transcripts import split_transcripts
 
 __all__ = ["Contents", "Feed", "open_feed"]
 
@@ -25,15 +27,18 @@ class Contents:
         ids: unique, each beginning with its subset and ``/``.
         subsets: the subset of each comparison.
         sides: number of chosen and of rejected responses of each comparison.
+        differences: chosen minus rejected length of each, see ``Comparison.length_difference``.
         sha256: of the canonical comparisons of the whole suite, in hexadecimal.
-        audit: comparisons counted as ``identical_responses``, ``duplicates``, ``empty``.
+        audit: comparisons counted as ``identical_responses``, ``duplicates``, ``empty``, and, where
+            the suite names the columns of scores, ``equal_scores``: None if no row has them.
     """
 
     ids: list[str]
     subsets: list[str]
     sides: list[tuple[int, int]]
+    differences: "array[int]"
     sha256: str
-    audit: Mapping[str, int]
+    audit: Mapping[str, int | None]
 
     def only(self, indices: list[int]) -> "Contents":
         """Return the entries at ``indices``; ``sha256`` stays the whole suite's."""
@@ -42,6 +47,7 @@ class Contents:
             ids=[self.ids[i] for i in indices],
             subsets=[self.subsets[i] for i in indices],
             sides=[self.sides[i] for i in indices],
+            differences=array("i", [self.differences[i] for i in indices]),
         )
 
 
@@ -70,10 +76,10 @@ class Feed:
         """
         digest = hashlib.sha256()
         wanted = None if self.indices is None else set(self.indices)
-        for number, (comparison, line) in enumerate(_comparisons(self.suite, self.rows)):
-            digest.update(line)
+        for number, read in enumerate(_comparisons(self.suite, self.rows)):
+            digest.update(read.line)
             if wanted is None or number in wanted:
-                yield comparison
+                yield read.comparison
         if digest.hexdigest() != self.contents.sha256:
             raise DataError(f"{self.rows.origin}: the data changed while it was read; run again")
 
@@ -99,49 +105,85 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
     if limit is None or limit >= total:
         return Feed(suite=suite, rows=rows, contents=contents)
     indices = [i * total // limit for i in range(limit)]
-    part = Feed(suite=suite, rows=rows, contents=contents.only(indices), indices=indices)
-    return replace(part, contents=replace(part.contents, audit=_count(part)))
+    part = replace(contents.only(indices), audit=_count(suite, rows, set(indices)))
+    return Feed(suite=suite, rows=rows, contents=part, indices=indices)
 
 
-def _count(comparisons: Iterable[Comparison]) -> dict[str, int]:
+def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, int | None]:
     """Return the audit of a part of a suite."""
-    audit: Counter[str] = Counter(identical_responses=0, duplicates=0, empty=0)
+    tally = _Tally()
     seen: set[bytes] = set()
-    for comparison in comparisons:
-        mark = comparison.fingerprint()
-        audit["duplicates"] += mark in seen
-        seen.add(mark)
-        _note_texts(audit, comparison)
-    return dict(audit)
+    for number, read in enumerate(_comparisons(suite, rows)):
+        if number in wanted:
+            tally.add(read)
+            seen.add(fingerprint(read.line))
+    return tally.audit(suite, duplicates=len(wanted) - len(seen))
 
 
-def _note_texts(audit: Counter[str], comparison: Comparison) -> None:
-    audit["identical_responses"] += not set(comparison.chosen).isdisjoint(comparison.rejected)
-    audit["empty"] += _has_empty_text(comparison)
+class _Read(NamedTuple):
+    """A row as it was read.
+
+    ``line`` is the comparison's canonical form. ``is_even`` says whether the annotators gave both
+    sides the same score; None where the row has no two scores.
+    """
+
+    comparison: Comparison
+    line: bytes
+    is_even: bool | None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What could mislead about the data, counted comparison by comparison."""
+
+    identical: int = 0
+    empty: int = 0
+    scored: int = 0
+    even: int = 0
+
+    def add(self, read: _Read) -> None:
+        self.identical += not set(read.comparison.chosen).isdisjoint(read.comparison.rejected)
+        self.empty += _has_empty_text(read.comparison)
+        self.scored += read.is_even is not None
+        self.even += bool(read.is_even)
+
+    def audit(self, suite: Suite, *, duplicates: int) -> dict[str, int | None]:
+        counts: dict[str, int | None] = {"identical_responses": self.identical}
+        counts |= {"duplicates": duplicates, "empty": self.empty}
+        if any(shape.scores for shape in suite.columns):
+            counts["equal_scores"] = self.even if self.scored else None
+        return counts
 
 
 def _scan(suite: Suite, rows: Rows) -> Contents:
     digest = hashlib.sha256()
-    audit: Counter[str] = Counter(identical_responses=0, duplicates=0, empty=0)
+    tally = _Tally()
     ids: dict[str, None] = {}  # a dict is an ordered set
     fingerprints = bytearray()
-    subsets, sides = [], []
+    subsets, sides, differences = [], [], array("i")
     # A million comparisons share a few names and shapes: each is kept once.
     names: dict[str, str] = {}
     shapes: dict[tuple[int, int], tuple[int, int]] = {}
-    for number, (comparison, line) in enumerate(_comparisons(suite, rows), 1):
+    for number, read in enumerate(_comparisons(suite, rows), 1):
+        comparison = read.comparison
         if comparison.id in ids:
             raise DataError(_duplicate(rows, comparison.id, number))
         ids[comparison.id] = None
         subsets.append(names.setdefault(comparison.subset, comparison.subset))
         shape = (len(comparison.chosen), len(comparison.rejected))
         sides.append(shapes.setdefault(shape, shape))
-        digest.update(line)
-        fingerprints += fingerprint(line)
-        _note_texts(audit, comparison)
-    audit["duplicates"] = len(ids) - len(np.unique(np.frombuffer(fingerprints, dtype="V16")))
+        differences.append(comparison.length_difference())
+        digest.update(read.line)
+        fingerprints += fingerprint(read.line)
+        tally.add(read)
+    duplicates = len(ids) - len(np.unique(np.frombuffer(fingerprints, dtype="V16")))
     return Contents(
-        ids=list(ids), subsets=subsets, sides=sides, sha256=digest.hexdigest(), audit=dict(audit)
+        ids=list(ids),
+        subsets=subsets,
+        sides=sides,
+        differences=differences,
+        sha256=digest.hexdigest(),
+        audit=tally.audit(suite, duplicates=duplicates),
     )
 
 
@@ -206,8 +248,8 @@ def _check_ids(contents: Contents, place: str) -> None:
 # --- one row → one comparison --------------------------------------------------------------------
 
 
-def _comparisons(suite: Suite, rows: Rows) -> Iterator[tuple[Comparison, bytes]]:
-    """Yield each row's comparison and its canonical form."""
+def _comparisons(suite: Suite, rows: Rows) -> Iterator[_Read]:
+    """Yield each row's comparison, its canonical form, and what its scores say."""
     shape: Columns | None = None
     for row in rows:
         shape = shape or _find_shape(suite, row)
@@ -217,7 +259,7 @@ def _comparisons(suite: Suite, rows: Rows) -> Iterator[tuple[Comparison, bytes]]
         except UnicodeEncodeError:
             place = row.place
             raise DataError(f"{place}: text with half a surrogate pair; mend the text") from None
-        yield comparison, line
+        yield _Read(comparison, line, _is_even(shape, row))
 
 
 def _find_shape(suite: Suite, row: Row) -> Columns:
@@ -258,6 +300,30 @@ def _identity(shape: Columns, row: Row, subset: str) -> str:
     return identity if identity.startswith(prefix) else prefix + identity
 
 
+def _is_even(shape: Columns, row: Row) -> bool | None:
+    """Return whether both sides have the same score; None where a row has not two of them."""
+    if shape.scores is None:
+        return None
+    chosen, rejected = (_score(row, name) for name in shape.scores)
+    return None if chosen is None or rejected is None else bool(chosen == rejected)
+
+
+def _score(row: Row, name: str) -> Any:
+    value = row.fields.get(name)
+    if value is None or value == "":  # an empty cell of CSV
+        return None
+    try:
+        score = float(value) if isinstance(value, str) else value
+    except ValueError:
+        score = None
+    if not isinstance(score, Number) or isinstance(score, bool):
+        raise DataError(
+            f'{row.place}: column "{name}" is no number; [columns] names it as a score: mend it,'
+            " or take scores out of [columns]"
+        )
+    return score
+
+
 def _label(row: Row, name: str) -> str:
     value = row.fields[name]
     if type(value) not in (str, int):  # isinstance would take true for 1
@@ -273,7 +339,7 @@ def _sides(
 ) -> tuple[tuple[Message, ...], tuple[str, ...], tuple[str, ...]]:
     """Return prompt, chosen and rejected responses of a row, whatever its shape."""
     if shape.transcript is not None:
-        return _split_transcripts(shape, row)
+        return _from_transcripts(shape, row, shape.transcript)
     chosen, before_chosen = _responses(row, shape.chosen)
     rejected, before_rejected = _responses(row, shape.rejected)
     if shape.prompt is not None:
@@ -296,6 +362,19 @@ def _sides(
             )
     _check_prompt(row, prompt)
     return prompt, chosen, rejected
+
+
+def _from_transcripts(
+    shape: Columns, row: Row, marks: Transcript
+) -> tuple[tuple[Message, ...], tuple[str, ...], tuple[str, ...]]:
+    chosen, rejected = row.fields[shape.chosen], row.fields[shape.rejected]
+    if not isinstance(chosen, str) or not isinstance(rejected, str):
+        raise DataError(f"{row.place}: a transcript must be a text; check [columns]")
+    split = split_transcripts(chosen, rejected, marks)
+    if split is None:
+        raise DataError(f"{row.place}: the two transcripts share no prompt; remove the row")
+    prompt, *answers = split
+    return prompt, (answers[0],), (answers[1],)
 
 
 def _responses(row: Row, name: str) -> tuple[tuple[str, ...], tuple[Message, ...] | None]:
@@ -369,50 +448,3 @@ def _check_comparison(suite: Suite, comparison: Comparison, row: Row) -> None:
             f"{row.place}: {len(comparison.chosen)} chosen and {len(comparison.rejected)} rejected"
             ' responses; rule "pair" needs one of each, "best-of" takes several'
         )
-
-
-# --- transcripts ---------------------------------------------------------------------------------
-
-
-def _split_transcripts(
-    shape: Columns, row: Row
-) -> tuple[tuple[Message, ...], tuple[str, ...], tuple[str, ...]]:
-    """Split two whole transcripts into their shared prompt and the two responses.
-
-    A transcript is a run of marked turns, user first, in turn. The few that are not (a mark inside
-    a text, a mark without its space) keep what precedes the last shared assistant mark as one user
-    message, unsplit; so no text is lost or moved.
-    """
-    assert shape.transcript is not None, "only called for transcripts"
-    texts = [row.fields[shape.chosen], row.fields[shape.rejected]]
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{row.place}: a transcript must be a text; check [columns]")
-    chosen, rejected = (_turns(text, shape.transcript) for text in texts)
-    if chosen and rejected and chosen[:-1] == rejected[:-1]:
-        return tuple(chosen[:-1]), (chosen[-1].content,), (rejected[-1].content,)
-    mark = shape.transcript.assistant.rstrip()
-    cut = _shared_prefix(texts[0], texts[1]).rfind(mark) + len(mark)
-    if cut < len(mark):
-        raise DataError(f"{row.place}: the two transcripts share no prompt; remove the row")
-    return (Message("user", texts[0][:cut]),), (texts[0][cut:],), (texts[1][cut:],)
-
-
-def _turns(text: str, marks: Transcript) -> list[Message] | None:
-    """Return the turns of a regular transcript, None for an irregular one."""
-    pieces = re.split(f"({re.escape(marks.user)}|{re.escape(marks.assistant)})", text)
-    expected = [marks.user, marks.assistant] * (len(pieces) // 4)
-    rough = re.compile(f"{re.escape(marks.user.rstrip())}|{re.escape(marks.assistant.rstrip())}")
-    if pieces[0] or not expected or pieces[1::2] != expected:
-        return None
-    if any(rough.search(content) for content in pieces[2::2]):
-        return None
-    roles = ["user", "assistant"] * (len(expected) // 2)
-    return [Message(role, text) for role, text in zip(roles, pieces[2::2], strict=True)]
-
-
-def _shared_prefix(first: str, second: str) -> str:
-    size = next(
-        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
-        min(len(first), len(second)),
-    )
-    return first[:size]

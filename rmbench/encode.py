@@ -1,23 +1,24 @@
 """Conversation → token ids: the chat template, special tokens, and the limit of length."""
 
 import hashlib
-import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from rmbench.chat_template import PINNED_DATE, render_template
 from rmbench.comparison import Conversation
 from rmbench.errors import ScorerError
 
 __all__ = [
-    "PINNED_DATE",
     "Encoded",
+    "Encoder",
     "Template",
     "Tokenizer",
     "encode",
@@ -27,14 +28,6 @@ __all__ = [
 ]
 
 MAX_TEMPLATE_BYTES: Final = 1_000_000
-PINNED_DATE: Final = datetime(2024, 7, 26, tzinfo=UTC)
-"""The day that a template which asks for today's date is told: rewards must not change overnight.
-
-It is the date that Llama 3.1's template writes where it has no clock.
-"""
-_TODAY: Final = re.compile(
-    r"""strftime_now\(\s*(?P<quote>["'])(?P<format>[^"'\\]*)(?P=quote)\s*\)"""
-)
 # What a template can raise besides jinja2's own errors: it computes, indexes, calls and recurses.
 _TEMPLATE_FAILS: Final = (
     TypeError,
@@ -44,6 +37,7 @@ _TEMPLATE_FAILS: Final = (
     ArithmeticError,
     RecursionError,
     MemoryError,
+    SyntaxError,  # more loops within each other than Python has blocks
 )
 _CHUNK: Final = 512
 
@@ -56,6 +50,7 @@ class Tokenizer(Protocol):
     chat_template: Any
     bos_token_id: Any
     eos_token_id: Any
+    special_tokens_map: Any
 
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
         """Render a conversation as text."""
@@ -89,6 +84,12 @@ class Template:
     eos: int | None = None
     strip_bos: int | None = None
     strip_eos: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it in a message."""
+        is_own = self.name == "tokenizer"
+        return "the tokenizer's chat template" if is_own else f"the template {self.name}"
 
     @property
     def sha256(self) -> str | None:
@@ -125,25 +126,23 @@ def load_template(choice: str, tokenizer: Tokenizer, model: str) -> Template:
     if choice == "none":
         return Template(name="none", text=None)
     if choice == "tokenizer":
-        return _pin_date("tokenizer", _own_template(tokenizer, model))
+        return _template("tokenizer", _own_template(tokenizer, model))
     path = Path(choice)
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_TEMPLATE_BYTES + 1)
         if len(content) > MAX_TEMPLATE_BYTES:
             raise ScorerError(f"{path}: larger than {MAX_TEMPLATE_BYTES} bytes; is it a template?")
-        return _pin_date(path.name, content.decode())
+        return _template(path.name, content.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise ScorerError(
             f"{path}: cannot be read as a template: {error}; give tokenizer, none or a Jinja file"
         ) from None
 
 
-def _pin_date(name: str, text: str) -> Template:
-    """Return a template whose calls of ``strftime_now`` are replaced by what they would write."""
-    pinned = _TODAY.sub(lambda call: f'"{PINNED_DATE.strftime(call["format"])}"', text)
-    date = None if pinned == text else PINNED_DATE.date().isoformat()
-    return Template(name=name, text=pinned, date=date)
+def _template(name: str, text: str) -> Template:
+    date = PINNED_DATE.date().isoformat() if "strftime_now" in text else None
+    return Template(name=name, text=text, date=date)
 
 
 def with_format(template: Template, tokenizer: Tokenizer, options: Any, *, model: str) -> Template:
@@ -203,21 +202,34 @@ def render(conversation: Conversation, template: Template, tokenizer: Tokenizer)
                 " --template none cannot write; give a Jinja file"
             )
         return conversation.prompt[0].content + conversation.response
-    import jinja2
-
     messages = conversation.messages
     if template.system_prompt is not None and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": template.system_prompt}, *messages]
     try:
-        text: str = tokenizer.apply_chat_template(
-            messages, chat_template=template.text, tokenize=False
-        )
+        return _write(messages, template, tokenizer)
     except (jinja2.TemplateError, *_TEMPLATE_FAILS) as error:
-        finding = " ".join(str(error).split()) or type(error).__name__
         raise ScorerError(
-            f"{conversation.name}: template {template.name} cannot write it: {finding};"
-            " give another with --template"
+            f"{conversation.name}: {template.title} fails: {_finding(error)}; mend it, or give"
+            " another with --template FILE"
         ) from None
+
+
+def _finding(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    line = getattr(error, "lineno", None)
+    return f"{text} (line {line})" if isinstance(error, jinja2.TemplateSyntaxError) else text
+
+
+def _write(messages: list[dict[str, str]], template: Template, tokenizer: Tokenizer) -> str:
+    """Return what ``apply_chat_template`` writes, within limits of time and size."""
+    assert template.text is not None, "only called with a template"
+    if type(tokenizer).apply_chat_template.__module__ == "transformers.tokenization_utils_base":
+        given = {"messages": messages, "tools": None, "documents": None}
+        given |= {"add_generation_prompt": False} | tokenizer.special_tokens_map
+        return render_template(template.text, given)
+    if template.date is not None:
+        raise ValueError("it asks for today's date, and the tokenizer runs it by code of its own")
+    text: str = tokenizer.apply_chat_template(messages, chat_template=template.text, tokenize=False)
     return text
 
 
@@ -242,37 +254,92 @@ def encode(
     Raises:
         ScorerError: a conversation is empty in tokens, or over the limit with ``error``.
     """
-    sequences: list[Ids | None] = []
-    names: list[str] = []
-    overflowed = longest = 0
-    worst = ""
-    for name, tokens in _tokenise(conversations, tokenizer, template):
-        ids = _finish(tokens, template)
-        if not ids.size:
-            raise ScorerError(f"{name}: no tokens at all; the template writes nothing for it")
-        names.append(name)
-        if ids.size > longest:
-            longest, worst = ids.size, name
-        if max_length is not None and ids.size > max_length:
-            overflowed += 1
-            sequences.append(
-                _keep_right(ids, max_length, template) if on_overflow == "truncate-left" else None
+    encoder = Encoder(tokenizer, template, max_length=max_length, on_overflow=on_overflow)
+    deque(encoder.encode(conversations), maxlen=0)
+    return encoder.finish()
+
+
+class Encoder:
+    """Encodes conversations chunk by chunk; arguments as of ``encode``."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Template,
+        *,
+        max_length: int | None,
+        on_overflow: str,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self.max_length = max_length
+        self.on_overflow = on_overflow
+        self.tokens = 0
+        self._sequences: list[Ids | None] = []
+        self._names: list[str] = []
+        self._overflowed = self._longest = 0
+        self._worst = ""
+
+    def encode(self, conversations: Iterable[Conversation]) -> Iterator[list[Ids | None]]:
+        """Yield the token ids of a few hundred conversations at a time; None for a dropped one.
+
+        Raises:
+            ScorerError: a conversation is empty in tokens, or cannot be written by the template.
+        """
+        iterator = iter(conversations)
+        while chunk := list(islice(iterator, _CHUNK)):
+            batch = self.tokenizer(
+                [render(conversation, self.template, self.tokenizer) for conversation in chunk],
+                add_special_tokens=self.template.text is None,
+                padding=False,
+                truncation=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
             )
-        else:
-            sequences.append(ids)
-    if overflowed and on_overflow == "error":
-        raise ScorerError(
-            f"{overflowed} of {len(sequences)} conversations have more than {max_length} tokens,"
-            f" {worst} has {longest}; pass --on-overflow truncate-left or drop"
+            names = [conversation.name for conversation in chunk]
+            added = [self._fit(*one) for one in zip(names, batch["input_ids"], strict=True)]
+            self._sequences += added
+            self._names += names
+            self.tokens += sum(ids.size for ids in added if ids is not None)
+            yield added
+
+    def finish(self) -> Encoded:
+        """Return everything that was encoded.
+
+        Raises:
+            ScorerError: conversations are over the limit, and ``on_overflow`` is ``error``.
+        """
+        if self._overflowed and self.on_overflow == "error":
+            raise ScorerError(
+                f"{self._overflowed} of {len(self._sequences)} conversations have more"
+                f" than {self.max_length} tokens, {self._worst} has {self._longest}; pass"
+                " --on-overflow truncate-left or drop"
+            )
+        return Encoded(
+            sequences=self._sequences,
+            names=self._names,
+            longest=self._longest,
+            overflowed=self._overflowed,
+            dropped=self._overflowed if self.on_overflow == "drop" else 0,
         )
-    dropped = overflowed if on_overflow == "drop" else 0
-    return Encoded(
-        sequences=sequences,
-        names=names,
-        longest=longest,
-        overflowed=overflowed,
-        dropped=dropped,
-    )
+
+    def _fit(self, name: str, tokens: Sequence[int]) -> Ids | None:
+        """Return the ids of one conversation, cut or dropped where it is over the limit."""
+        ids = _finish(np.asarray(tokens, dtype=np.int32), self.template)
+        if not ids.size:
+            raise ScorerError(
+                f"{name}: no tokens at all: its texts are empty, or the template writes nothing;"
+                " give another with --template FILE"
+            )
+        if ids.size > self._longest:
+            self._longest, self._worst = ids.size, name
+        if self.max_length is None or ids.size <= self.max_length:
+            return ids
+        self._overflowed += 1
+        if self.on_overflow == "truncate-left":
+            return _keep_right(ids, self.max_length, self.template)
+        return None
 
 
 def _finish(ids: Ids, template: Template) -> Ids:
@@ -292,26 +359,3 @@ def _keep_right(ids: Ids, length: int, template: Template) -> Ids:
     if template.bos is None or length == 1:
         return ids[-length:]
     return np.concatenate([ids[:1], ids[1 - length :]])
-
-
-def _tokenise(
-    conversations: Iterable[Conversation], tokenizer: Tokenizer, template: Template
-) -> Iterator[tuple[str, Ids]]:
-    for chunk in _chunks(conversations):
-        batch = tokenizer(
-            [render(conversation, template, tokenizer) for conversation in chunk],
-            add_special_tokens=template.text is None,
-            padding=False,
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        for conversation, ids in zip(chunk, batch["input_ids"], strict=True):
-            yield conversation.name, np.asarray(ids, dtype=np.int32)
-
-
-def _chunks(conversations: Iterable[Conversation]) -> Iterator[Sequence[Conversation]]:
-    iterator = iter(conversations)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.errors import SuiteError, did_you_mean
+from rmbench.toml_table import TomlTable
 
 __all__ = [
     "Average",
@@ -30,14 +31,6 @@ __all__ = [
 RULES: Final = ("pair", "best-of")
 EMPTY: Final = ("error", "keep")
 POOLED: Final = "comparisons"
-KINDS: Final[Mapping[type, str]] = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
 MAX_FILE_BYTES: Final = 1_000_000
 _PACKAGE = Path(__file__).parent
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -87,6 +80,8 @@ class Columns:
         chosen: text, a list of texts, or messages that end in the response.
         rejected: likewise.
         transcript: set when a side is one text that holds prompt and response.
+        scores: the columns of the annotators' scores of the chosen and of the rejected side; read
+            where a row has them, to count the comparisons whose sides were scored the same.
     """
 
     chosen: str
@@ -95,6 +90,7 @@ class Columns:
     subset: str | None = None
     prompt: str | None = None
     transcript: Transcript | None = None
+    scores: tuple[str, str] | None = None
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -203,7 +199,7 @@ def load_suite(name: str) -> Suite:
         raise SuiteError(
             f"{name}: cannot be read: {error.strerror}; check path and rights"
         ) from None
-    return _suite(_Table(str(path), content), path.parent)
+    return _suite(TomlTable(str(path), content), path.parent)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -219,51 +215,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SuiteError(f"{path}: nested too deeply; a suite file has two levels") from None
 
 
-class _Table:
-    """One TOML table being read: every key is taken once, what is left over is an error."""
-
-    def __init__(self, place: str, content: Mapping[str, Any]) -> None:
-        self.place = place
-        self.content = dict(content)
-        self.known: list[str] = []
-
-    def take(self, key: str, kind: type, *, default: Any = ...) -> Any:
-        self.known.append(key)
-        if key not in self.content:
-            if default is ...:
-                raise SuiteError(f"{self.place}: {key} is missing; add it ({KINDS[kind]})")
-            return default
-        value = self.content.pop(key)
-        if kind is float and type(value) is int:
-            return float(value) if value.bit_length() < 1024 else math.inf
-        if type(value) is not kind:
-            found = KINDS.get(type(value), type(value).__name__)
-            raise SuiteError(f"{self.place}: {key} is {found}; it must be {KINDS[kind]}")
-        return value
-
-    def table(self, key: str, *, default: Any = ...) -> "_Table":
-        return _Table(f"{self.place}: [{key}]", self.take(key, dict, default=default))
-
-    def texts(self, key: str, *, default: Any = ...) -> tuple[str, ...]:
-        value = self.take(key, list, default=default)
-        if not all(isinstance(item, str) and item for item in value):
-            raise SuiteError(f"{self.place}: {key} must be a list of texts, none empty")
-        if len(set(value)) < len(value):
-            raise SuiteError(f"{self.place}: {key} names something twice; name it once")
-        return tuple(value)
-
-    def choice(self, key: str, options: tuple[str, ...], *, default: str) -> str:
-        value: str = self.take(key, str, default=default)
-        if value not in options:
-            raise SuiteError(f'{self.place}: {key} = "{value}"; {did_you_mean(value, options)}')
-        return value
-
-    def done(self) -> None:
-        for key in self.content:
-            raise SuiteError(f'{self.place}: unknown key "{key}"; {did_you_mean(key, self.known)}')
-
-
-def _suite(top: _Table, folder: Path) -> Suite:
+def _suite(top: TomlTable, folder: Path) -> Suite:
     name = top.take("name", str)
     if not _NAME.fullmatch(name):
         raise SuiteError(
@@ -290,14 +242,14 @@ def _suite(top: _Table, folder: Path) -> Suite:
     return suite
 
 
-def _positive(table: _Table, key: str, *, default: int | None) -> Any:
+def _positive(table: TomlTable, key: str, *, default: int | None) -> Any:
     value = table.take(key, int, default=default)
     if value is not None and value < 1:
         raise SuiteError(f"{table.place}: {key} = {value}; it must be 1 or more")
     return value
 
 
-def _source(table: _Table, folder: Path) -> Source:
+def _source(table: TomlTable, folder: Path) -> Source:
     source = Source(
         path=_inside(table, folder),
         name=table.take("name", str, default=None),
@@ -314,7 +266,7 @@ def _source(table: _Table, folder: Path) -> Source:
     return source
 
 
-def _data_dirs(table: _Table) -> tuple[str, ...]:
+def _data_dirs(table: TomlTable) -> tuple[str, ...]:
     names = table.texts("data_dirs", default=[])
     for name in names:
         if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
@@ -324,7 +276,7 @@ def _data_dirs(table: _Table) -> tuple[str, ...]:
     return names
 
 
-def _inside(table: _Table, folder: Path) -> str:
+def _inside(table: TomlTable, folder: Path) -> str:
     """Return ``path`` once it is sure not to leave the suite's folder."""
     path: str = table.take("path", str)
     is_plain = path.strip() and "\0" not in path and "\\" not in path
@@ -336,7 +288,7 @@ def _inside(table: _Table, folder: Path) -> str:
     return path
 
 
-def _columns(top: _Table) -> tuple[Columns, ...]:
+def _columns(top: TomlTable) -> tuple[Columns, ...]:
     """Read ``[columns]``, or ``[[columns]]``: shapes of a row, the first that fits is used."""
     key = "columns"
     if isinstance(top.content.get(key), dict):
@@ -344,10 +296,10 @@ def _columns(top: _Table) -> tuple[Columns, ...]:
     shapes = top.take(key, list)
     if not shapes or not all(isinstance(shape, dict) for shape in shapes):
         raise SuiteError(f"{top.place}: columns must be a table [columns], or several [[columns]]")
-    return tuple(_shape(_Table(f"{top.place}: [[{key}]]", shape)) for shape in shapes)
+    return tuple(_shape(TomlTable(f"{top.place}: [[{key}]]", shape)) for shape in shapes)
 
 
-def _shape(table: _Table) -> Columns:
+def _shape(table: TomlTable) -> Columns:
     transcript = None
     if "transcript" in table.content:
         marks = table.table("transcript")
@@ -364,6 +316,7 @@ def _shape(table: _Table) -> Columns:
         chosen=table.take("chosen", str),
         rejected=table.take("rejected", str),
         transcript=transcript,
+        scores=_scores(table),
     )
     table.done()
     if transcript is not None and shape.prompt is not None:
@@ -371,7 +324,20 @@ def _shape(table: _Table) -> Columns:
     return shape
 
 
-def _credit(table: _Table) -> Credit:
+def _scores(table: TomlTable) -> tuple[str, str] | None:
+    match table.texts("scores", default=[]):
+        case ():
+            return None
+        case (chosen, rejected):
+            return chosen, rejected
+        case names:
+            raise SuiteError(
+                f"{table.place}: scores names {len(names)} columns; name two, the score of the"
+                " chosen side and that of the rejected one"
+            )
+
+
+def _credit(table: TomlTable) -> Credit:
     if "tie" in table.content and table.content.get("rule") == "best-of":
         raise SuiteError(f'{table.place}: tie goes with rule "pair" alone; remove it')
     credit = Credit(
@@ -384,7 +350,7 @@ def _credit(table: _Table) -> Credit:
     return credit
 
 
-def _sections(table: _Table) -> tuple[Section, ...]:
+def _sections(table: TomlTable) -> tuple[Section, ...]:
     sections = []
     for name in list(table.content):
         if isinstance(table.content[name], list):
@@ -396,7 +362,7 @@ def _sections(table: _Table) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def _weighted_section(name: str, table: _Table) -> Section:
+def _weighted_section(name: str, table: TomlTable) -> Section:
     subsets = table.texts("subsets")
     weights = table.table("weights", default={})
     table.done()
@@ -415,7 +381,7 @@ def _weighted_section(name: str, table: _Table) -> Section:
     return section
 
 
-def _averages(table: _Table, sections: tuple[Section, ...]) -> tuple[tuple[Average, ...], str]:
+def _averages(table: TomlTable, sections: tuple[Section, ...]) -> tuple[tuple[Average, ...], str]:
     """Return the averages and the name of the one that ranks."""
     headline = table.take("headline", str, default=None)
     names = {section.name for section in sections}
@@ -429,7 +395,7 @@ def _averages(table: _Table, sections: tuple[Section, ...]) -> tuple[tuple[Avera
     return tuple(averages), headline or known[0]
 
 
-def _average(table: _Table, name: str, sections: set[str]) -> Average:
+def _average(table: TomlTable, name: str, sections: set[str]) -> Average:
     if name in sections:
         raise SuiteError(f'{table.place}: "{name}" is a section too; give the average another name')
     if isinstance(table.content[name], str):
@@ -448,7 +414,7 @@ def _average(table: _Table, name: str, sections: set[str]) -> Average:
 
 
 def _card(
-    table: _Table, sections: tuple[Section, ...], averages: tuple[Average, ...]
+    table: TomlTable, sections: tuple[Section, ...], averages: tuple[Average, ...]
 ) -> dict[str, str]:
     known = [section.name for section in sections] + [average.name for average in averages]
     card = {label: table.take(label, str) for label in list(table.content)}

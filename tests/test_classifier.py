@@ -547,8 +547,8 @@ def test_a_template_that_refuses_is_one_line(good: Path, tmp_path: Path) -> None
     path = tmp_path / "strict.jinja"
     path.write_text("{{ raise_exception('no assistants here') }}")
     message = refusal(good, template=str(path))
-    assert "template strict.jinja cannot write it: no assistants here" in message
-    assert message.endswith("; give another with --template")
+    assert "the template strict.jinja fails: no assistants here" in message
+    assert message.endswith("; mend it, or give another with --template FILE")
 
 
 # --- Overflow ---------------------------------------------------------------------------------

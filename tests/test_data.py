@@ -29,6 +29,7 @@ Content = list[dict[str, Any]]
 TEXTS = Columns(id=("id",), subset="subset", prompt="prompt", chosen="chosen", rejected="rejected")
 BARE = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
 SIDES = Columns(chosen="chosen", rejected="rejected")
+SCORED = replace(TEXTS, scores=("good_score", "bad_score"))
 MARKS = Transcript(user="\n\nHuman: ", assistant="\n\nAssistant: ")
 TRANSCRIPTS = replace(SIDES, transcript=MARKS)
 
@@ -418,6 +419,39 @@ def test_comparisons_that_repeat_an_earlier_one_are_counted(tmp_path: Path) -> N
     assert audit == {"identical_responses": 0, "duplicates": 3, "empty": 0}
 
 
+def scored(number: int, chosen: Any, rejected: Any) -> dict[str, Any]:
+    return row(number, good_score=chosen, bad_score=rejected)
+
+
+def test_comparisons_whose_sides_were_scored_the_same_are_counted(tmp_path: Path) -> None:
+    rows = [scored(1, 7, 7.0), scored(2, 8.5, 8), scored(3, "6.5", "6.50"), scored(4, 1, 5)]
+    assert feed(tmp_path, rows, suite(SCORED)).contents.audit["equal_scores"] == 2
+    part = feed(tmp_path, rows, suite(SCORED), limit=2)  # the first and the third
+    assert part.contents.audit["equal_scores"] == 2
+    assert feed(tmp_path, rows, suite(SCORED), limit=1).contents.audit["equal_scores"] == 1
+
+
+def test_rows_without_two_scores_are_not_counted(tmp_path: Path) -> None:
+    rows = [row(1), scored(2, None, None), scored(3, "", ""), scored(4, 2, None)]
+    assert feed(tmp_path, rows, suite(SCORED)).contents.audit["equal_scores"] is None
+    rows += [scored(5, 3, 4)]
+    assert feed(tmp_path, rows, suite(SCORED)).contents.audit["equal_scores"] == 0
+
+
+def test_scores_are_no_part_of_what_a_suite_is_pinned_by(tmp_path: Path) -> None:
+    plain = feed(tmp_path, [row(1)]).contents
+    assert "equal_scores" not in plain.audit
+    assert feed(tmp_path, [scored(1, 2, 2)], suite(SCORED)).contents.sha256 == plain.sha256
+
+
+@pytest.mark.parametrize("value", [True, "good", [7], {"score": 7}])
+def test_a_score_that_is_no_number_is_refused(value: Any, tmp_path: Path) -> None:
+    assert failure(tmp_path, [scored(1, 1, 2), scored(2, value, 7)], suite(SCORED)).endswith(
+        'row 2: column "good_score" is no number; [columns] names it as a score: mend it, or take'
+        " scores out of [columns]"
+    )
+
+
 # --- the suite against its data ------------------------------------------------------------------
 
 
@@ -751,6 +785,8 @@ def test_ultrafeedback_has_its_identical_and_empty_responses(test_data: Path) ->
     contents = open_feed(load_suite("ultrafeedback"), data=str(path)).contents
     assert len(contents.ids) == 1200
     assert (contents.audit["identical_responses"], contents.audit["empty"]) == (5, 2)
+    # The sample's README counts as many, and UltraFeedback's scores are whole and half points.
+    assert contents.audit["equal_scores"] == 136
 
 
 def as_transcripts(item: dict[str, Any]) -> dict[str, str]:

@@ -162,7 +162,7 @@ def test_a_conversation_of_several_turns_needs_a_template() -> None:
     [
         ("{{ raise_exception('only\nuser turns') }}", "only user turns"),
         ("{{ nothing.at.all }}", "'nothing' is undefined"),
-        ("{% for x in %}", "Expected an expression, got 'end of statement block'"),
+        ("{% for x in %}", "Expected an expression, got 'end of statement block' (line 1)"),
         ("{{ 1 // 0 }}", "integer division or modulo by zero"),
         ("{{ messages[0]['content'].nope() }}", "'str object' has no attribute 'nope'"),
         ("{{ messages + 1 }}", 'can only concatenate list (not "int") to list'),
@@ -172,8 +172,8 @@ def test_a_template_that_fails_is_one_line_naming_the_comparison(text: str, find
     with pytest.raises(ScorerError) as error:
         encoded(said("hi", "ho", "chat/3, rejected"), template=jinja(text))
     assert str(error.value) == (
-        f"chat/3, rejected: template mine.jinja cannot write it: {finding};"
-        " give another with --template"
+        f"chat/3, rejected: the template mine.jinja fails: {finding}; mend it, or give another"
+        " with --template FILE"
     )
 
 
@@ -199,7 +199,7 @@ def test_a_hostile_template_reads_and_runs_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret.txt").write_text("secret")
-    with pytest.raises(ScorerError, match="cannot write it") as error:
+    with pytest.raises(ScorerError, match="the template mine") as error:
         render(said("hi", "ho"), jinja(attack), WORDS)
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value).replace("secret.txt", "")
@@ -218,7 +218,8 @@ def test_a_template_that_writes_nothing_is_refused() -> None:
     with pytest.raises(ScorerError) as error:
         encoded(said("hi", "ho"), template=jinja("{# nothing #}"))
     assert str(error.value) == (
-        "sub/1, chosen: no tokens at all; the template writes nothing for it"
+        "sub/1, chosen: no tokens at all: its texts are empty, or the template writes nothing;"
+        " give another with --template FILE"
     )
 
 

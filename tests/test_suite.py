@@ -120,6 +120,13 @@ def test_shapes_of_a_row_keep_their_order(tmp_path: Path) -> None:
     assert second.transcript == Transcript(user="\n\nHuman: ", assistant="\n\nAssistant: ")
 
 
+def test_columns_of_scores_are_optional_for_a_row(tmp_path: Path) -> None:
+    columns = '[columns]\nchosen = "c"\nrejected = "r"\nscores = ["score_c", "score_r"]'
+    (shape,) = load(tmp_path, demo(columns=columns)).columns
+    assert shape.scores == ("score_c", "score_r")
+    assert shape.needed == ("c", "r")
+
+
 def test_one_average_needs_no_headline(tmp_path: Path) -> None:
     suite = load(tmp_path, demo(rest='[averages]\nall = "comparisons"'))
     assert suite.headline == "all"
@@ -274,6 +281,15 @@ BROKEN = {
     "an id column that is a text": (
         demo(columns='[columns]\nid = "a"\nchosen = "c"\nrejected = "r"'),
         "[columns]: id is a text; it must be a list",
+    ),
+    "one column of scores": (
+        demo(columns='[columns]\nchosen = "c"\nrejected = "r"\nscores = ["s"]'),
+        "[columns]: scores names 1 columns; name two, the score of the chosen side and that of the"
+        " rejected one",
+    ),
+    "the same column of scores twice": (
+        demo(columns='[columns]\nchosen = "c"\nrejected = "r"\nscores = ["s", "s"]'),
+        "[columns]: scores names something twice; name it once",
     ),
     "columns that are a text": (
         demo(top='name = "demo"\ncolumns = "c"', columns=""),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -19,6 +21,7 @@ from click.testing import CliRunner
 from torch import nn
 from transformers import LlamaForSequenceClassification
 
+from rmbench.aggregate import section_weights, weighted_mean
 from rmbench.cli import main
 from rmbench.comparison import Conversation, Message
 from rmbench.encode import encode, load_template
@@ -174,13 +177,40 @@ class FeelsItsNeighbours(OldPooling):
         return output
 
 
-def test_trap_06_rewards_that_depend_on_the_batch(tmp_path: Path) -> None:
+def test_trap_06_rewards_that_depend_on_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = models.build(FeelsItsNeighbours, models.config("llama"))
     assert_rewards_of_the_lone_forward(model)
-    audit = run(saved(tmp_path)).audit
-    assert audit["difference"] < 1e-4
+    folder = saved(tmp_path)
+    audit = run(folder).audit
+    assert audit["refused_batching"] == {}
+    assert 0 < audit["difference"] < 1e-4
     assert audit["rechecked"]["flipped"] == 0
-    assert "batch invariance" in doctor(tmp_path / "rm")[1]
+    # Now one whose hidden states depend on how many tokens are computed at once.
+    forward = transformers.LlamaModel.forward
+
+    def crowded(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        states = output.last_hidden_state
+        output.last_hidden_state = states * (1 + 0.01 * states.shape[0] * states.shape[1])
+        return output
+
+    monkeypatch.setattr(transformers.LlamaModel, "forward", crowded)
+    result = run(folder, batch_tokens=2000)
+    assert result.audit["batching"] == "alone"
+    assert min(result.audit["refused_batching"].values()) > 0.1
+    table = format_table(result_table(result, load_suite("mini")), "table")
+    assert re.search(r"audit: batching \w+ refused: [\d.]+ from the lone forward", table)
+
+
+def test_trap_06_doctor_scores_alone_in_batches_and_in_reverse(tmp_path: Path) -> None:
+    found = re.search(
+        r"batch invariance +16 conversations alone, in batches, in reverse: (\S+) apart, 0 of 8",
+        doctor(saved(tmp_path))[1],
+    )
+    assert found is not None
+    assert float(found[1]) < 1e-4
 
 
 def test_trap_07_attention_without_the_models_soft_cap(tmp_path: Path) -> None:
@@ -223,21 +253,22 @@ def test_trap_11_words_that_the_template_puts_in(tmp_path: Path) -> None:
     code, output = doctor(folder)
     assert code == 0
     assert '"2024 You are a most helpful assistant."' in output
-    assert "rmbench always writes 2024-07-26 there" in output
+    assert "rmbench always tells it 2024-07-26" in output
     assert run(folder).settings["template_date"] == "2024-07-26"
 
 
 @pytest.mark.parametrize(
-    ("template", "finding"),
-    [
-        ("{% set f = '%d' %}{{ strftime_now(f) }}", "date: the template writes today's date"),
-        ("{{ range(1000) | random }}", "template: it writes another text each time"),
-    ],
+    "template", ["{{ strftime_now('%Y-%m-%d') }}", "{% set f = strftime_now %}{{ f('%F') }}"]
 )
-def test_trap_11_words_that_change_from_run_to_run(
-    template: str, finding: str, tmp_path: Path
-) -> None:
-    assert finding in refusal(saved(tmp_path, models.tokenizer(template=template + models.CHAT)))
+def test_trap_11_the_day_of_the_run_is_never_written(template: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path, models.tokenizer(template=template + models.CHAT))
+    assert "2024-07-26[user]" in doctor(folder)[1]
+    assert run(folder).settings["template_date"] == "2024-07-26"
+
+
+def test_trap_11_words_that_change_from_run_to_run(tmp_path: Path) -> None:
+    words = models.tokenizer(template="{{ range(1000) | random }}" + models.CHAT)
+    assert "template: it writes another text each time" in refusal(saved(tmp_path, words))
 
 
 def test_trap_12_special_tokens_within_the_texts_are_kept() -> None:
@@ -273,7 +304,7 @@ def test_trap_14_sides_with_different_prompts(tmp_path: Path) -> None:
     suite = own_suite(
         tmp_path, [{"chosen": turns("Is it?"), "rejected": turns("Was it?")}], prompt=False
     )
-    with pytest.raises(DataError, match="both sides must share it"):
+    with pytest.raises(DataError, match=r"rows.jsonl, row 1: .*both sides must share it"):
         evaluate(suite, load_scorer("length"))
 
 
@@ -338,7 +369,7 @@ def test_trap_20_a_head_of_another_name(head: str, tmp_path: Path) -> None:
 
 
 class EightBits(nn.Module):
-    """Stands for the linear layer of a library that quantises."""
+    """Stands for bitsandbytes' Linear8bitLt, which holds its weight in int8 and needs a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -401,6 +432,27 @@ def test_trap_24_code_of_the_repository_and_what_it_may_return(tmp_path: Path) -
         evaluate(own_suite(tmp_path, [PAIR]), Given([1.0, float("nan")]))
 
 
+@pytest.mark.parametrize(
+    ("returned", "finding"),
+    [
+        (lambda **_: None, "NoneType for one conversation"),
+        (lambda **_: SimpleNamespace(logits=None), "NoneType for one conversation"),
+        (lambda **_: SimpleNamespace(logits=torch.zeros(1, 2)), "logits of shape (1, 2) for one"),
+        (lambda **_: {}["hidden"], "LlamaForSequenceClassification fails: KeyError: 'hidden'"),
+    ],
+)
+def test_trap_24_a_forward_that_returns_no_logit_or_breaks(
+    returned: Any, finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(tmp_path)
+    monkeypatch.setattr(
+        LlamaForSequenceClassification, "forward", lambda _, **given: returned(**given)
+    )
+    message = refusal(folder)
+    assert f"returns: {finding}" in message
+    assert message.endswith("or install the transformers it was written for")
+
+
 def test_trap_25_both_generations_of_transformers_give_text_and_ids() -> None:
     words = models.tokenizer()
     template = load_template("tokenizer", words, "rm")
@@ -437,7 +489,13 @@ def test_trap_28_safety_weighs_what_is_there() -> None:
     suite = load_suite("rewardbench")
     safety = next(section for section in suite.sections if section.name == "Safety")
     assert {"xstest-should-refuse", "xstest-should-respond"} <= set(safety.subsets)
-    assert not safety.weights  # so that each subset weighs its comparisons
+    counts = {"refusals-dangerous": 100, "refusals-offensive": 100, "donotanswer": 136}
+    counts |= {"xstest-should-refuse": 154, "xstest-should-respond": 250}
+    weights = section_weights(replace(suite, sections=(safety,)), counts)["Safety"]
+    # Not 250 and 154, as they stood in RewardBench's constants until late in 2024.
+    assert (weights["xstest-should-refuse"], weights["xstest-should-respond"]) == (154, 250)
+    accuracies = dict.fromkeys(counts, 1.0) | {"xstest-should-respond": 0.0}
+    assert weighted_mean(accuracies, weights) == pytest.approx(490 / 740)
 
 
 def test_trap_29_subsets_that_length_alone_solves(tmp_path: Path) -> None:
@@ -463,10 +521,28 @@ def test_trap_31_a_missing_reward_never_counts_half(tmp_path: Path) -> None:
 
 
 def test_trap_32_sides_between_which_there_is_nothing_to_choose(tmp_path: Path) -> None:
-    result = evaluate(
-        own_suite(tmp_path, [PAIR, PAIR | {"rejected": PAIR["chosen"]}]), load_scorer("length")
-    )
+    scores = ({"good": 4, "bad": 4.0}, {"good": 5, "bad": 3}, {"good": 2, "bad": None}, {})
+    rows = [PAIR | score for score in scores]
+    rows[1]["rejected"] = PAIR["chosen"]
+    suite = own_suite(tmp_path, rows)
+    with Path(suite).open("a") as stream:
+        stream.write('scores = ["good", "bad"]\n')
+    result = evaluate(suite, load_scorer("length"))
     assert result.audit["identical_responses"] == 1
+    assert result.audit["equal_scores"] == 1
+    table = format_table(result_table(result, load_suite(suite)), "table")
+    assert "1 comparison whose annotators gave both sides the same score (25.0 %)" in table
+
+
+def test_trap_32_the_share_of_ultrafeedback_whose_sides_are_scored_the_same(
+    test_data: Path,
+) -> None:
+    data = str(test_data / "ultrafeedback_binarized_sample.jsonl.gz")
+    result = evaluate("ultrafeedback", load_scorer("length"), data=data)
+    # Counted apart from rmbench by who took the sample: 136 of its 1,200 rows.
+    assert (result.audit["equal_scores"], result.suite["comparisons"]) == (136, 1200)
+    table = format_table(result_table(result, load_suite("ultrafeedback")), "table")
+    assert "136 comparisons whose annotators gave both sides the same score (11.3 %)" in table
 
 
 def test_trap_33_every_accuracy_has_its_interval() -> None:

@@ -27,10 +27,10 @@ from rmbench.scorers.checks import (
     Check,
     check_network,
     check_settings,
-    check_text,
     wants_eager,
 )
 from rmbench.scorers.identity import locate
+from rmbench.scorers.text_checks import check_text
 
 __all__ = [
     "Checkpoint",

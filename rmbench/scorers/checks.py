@@ -1,7 +1,7 @@
-"""Is this model safe to score? Cheap checks, made whenever a model is loaded.
+"""Is this model safe to score? Cheap checks of its configuration and its weights.
 
 Each takes what has been loaded so far and returns a ``Check``. ``load_classifier`` refuses on the
-first refused one; ``rmbench doctor`` prints them all.
+first refused one; ``rmbench doctor`` prints them all. Those of the text are in ``text_checks.py``.
 """
 
 import json
@@ -12,9 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.comparison import Conversation, Message
-from rmbench.encode import PINNED_DATE, Template, encode, render
-from rmbench.errors import ScorerError
 from rmbench.scorers import ModelOptions
 
 __all__ = [
@@ -24,8 +21,6 @@ __all__ = [
     "Check",
     "check_network",
     "check_settings",
-    "check_text",
-    "encode_one",
     "wants_eager",
 ]
 
@@ -33,15 +28,8 @@ OK: Final = "ok"
 WARNING: Final = "warning"
 REFUSED: Final = "refused"
 
+_CODE_FAILS: Final = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)
 MAX_HEADER_BYTES: Final = 100_000_000  # safetensors' own limit
-RENDERINGS: Final = 8
-"""A template with one random choice of two passes unseen once in 2^7 times."""
-MIN_WORDS: Final = 4
-"""A template's own words between messages, from which on they count as a text: role names are less
-("GPT4 Correct User:")."""
-_QUESTION: Final = "qoph"
-_ANSWER: Final = "aleph"
-PROBE: Final = Conversation((Message("user", _QUESTION),), _ANSWER, "the probe of the template")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,184 +237,37 @@ def check_remote_code(config: Any, options: ModelOptions) -> Check:
     return Check(name=name, status=OK, seen="none runs")
 
 
-# --- text ----------------------------------------------------------------------------------------
-
-
-def check_text(template: Template, tokenizer: Any, options: ModelOptions) -> list[Check]:
-    """Check what template and tokenizer make of the shortest conversation."""
-    try:
-        text = render(PROBE, template, tokenizer)
-        others = [render(PROBE, template, tokenizer) for _ in range(RENDERINGS - 1)]
-    except ScorerError as error:
-        seen, _, remedy = str(error).rpartition("; ")
-        return [Check(name="template", status=REFUSED, seen=seen, remedy=remedy)]
-    if any(other != text for other in others):
-        return [
-            Check(
-                name="template",
-                status=REFUSED,
-                seen="it writes another text each time",
-                remedy="rewards could not be repeated; give a fixed template with --template",
-            )
-        ]
-    ids = encode_one(PROBE, template, tokenizer)
-    return [
-        check_date(template),
-        check_own_text(text, template, tokenizer),
-        check_system_prompt(text, options),
-        check_thinking(template, tokenizer),
-        check_bos(ids, template, tokenizer),
-        check_eos(ids, tokenizer),
-    ]
-
-
-def encode_one(conversation: Conversation, template: Template, tokenizer: Any) -> list[int]:
-    """Return the token ids of one conversation, whatever its length."""
-    encoded = encode(
-        [conversation],
-        tokenizer=tokenizer,
-        template=template,
-        max_length=None,
-        on_overflow="error",
-    )
-    ids = encoded.sequences[0]
-    assert ids is not None, "nothing is dropped without a limit"
-    return [int(token) for token in ids]
-
-
-def check_date(template: Template) -> Check:
-    """Refuse a template that writes the day of the run, unless it could be pinned."""
-    name = "date"
-    if template.text is not None and re.search(r"strftime_now\s*\(", template.text):
-        return Check(
-            name=name,
-            status=REFUSED,
-            seen="the template writes today's date in a way that cannot be pinned",
-            remedy="rewards would change from day to day; give a template with a fixed date"
-            " through --template FILE",
-        )
-    if template.date is not None:
-        return Check(
-            name=name,
-            status=WARNING,
-            seen="the template writes today's date, which would change rewards from day to day",
-            remedy=f"nothing to do: rmbench always writes {PINNED_DATE.date()} there",
-        )
-    return Check(name=name, status=OK, seen="none written")
-
-
-def check_own_text(text: str, template: Template, tokenizer: Any) -> Check:
-    """Warn of a text that stands in no message, such as a default system prompt."""
-    name = "system prompt"
-    own = own_text(text, tokenizer, template)
-    if not own:
-        return Check(name=name, status=OK, seen="none of its own")
-    return Check(
-        name=name,
-        status=WARNING,
-        seen=f"the template adds a text of its own: {_quoted(own)}",
-        remedy="right if the model was trained with it; --system-prompt TEXT gives another",
-    )
-
-
-def own_text(text: str, tokenizer: Any, template: Template) -> str:
-    """Return what a rendered probe says beyond its messages, role names and special tokens."""
-    for given in filter(None, (template.system_prompt, _QUESTION, _ANSWER)):
-        text = text.replace(given, "\0")
-    for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
-        text = text.replace(token, " ")
-    marks = re.compile(r"<[^<>]*>|\[/?\w+\]")
-    roles = re.compile(r"^\W*(system|user|assistant)\W*$", re.MULTILINE)
-    gaps = [roles.sub(" ", marks.sub(" ", gap)) for gap in text.split("\0")]
-    found = [" ".join(gap.split()) for gap in gaps if len(re.findall(r"\w+", gap)) >= MIN_WORDS]
-    return " … ".join(found)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text[:200]}…"' if len(text) > 200 else f'"{text}"' if " " in text else text
-
-
-def check_system_prompt(text: str, options: ModelOptions) -> Check:
-    """Refuse a system prompt that was asked for and that the template leaves out."""
-    name = "system prompt asked for"
-    asked = options.system_prompt
-    if asked and asked.strip() not in text:
-        return Check(
-            name=name,
-            status=REFUSED,
-            seen="the template does not write it",
-            remedy="leave --system-prompt out, or give a template that has a place for it",
-        )
-    return Check(name=name, status=OK, seen="written" if asked else "none")
-
-
-def check_thinking(template: Template, tokenizer: Any) -> Check:
-    """Warn of a template that takes words out of responses."""
-    name = "responses"
-    response = f"<think>{_QUESTION}</think>{_ANSWER}"
-    probe = Conversation(PROBE.prompt, response, PROBE.name)
-    if response in render(probe, template, tokenizer):
-        return Check(name=name, status=OK, seen="written unchanged")
-    return Check(
-        name=name,
-        status=WARNING,
-        seen="the template changes responses: it does not write <think>…</think> as it stands",
-        remedy="right if the model was trained so; --template gives another",
-    )
-
-
-def check_bos(ids: Sequence[int], template: Template, tokenizer: Any) -> Check:
-    """Refuse two BOS tokens; warn of none where the tokenizer would add one to plain text."""
-    name = "BOS"
-    bos = tokenizer.bos_token_id
-    if bos is None:
-        return Check(name=name, status=OK, seen="the tokenizer has none")
-    count = next((i for i, token in enumerate(ids) if token != bos), len(ids))
-    if count > 1:
-        return Check(
-            name=name,
-            status=REFUSED,
-            seen=f"{count} times at the beginning",
-            remedy="--bos always keeps one, --bos never none; or mend the template",
-        )
-    plain = tokenizer(_QUESTION)["input_ids"]
-    if not count and plain and plain[0] == bos and template.strip_bos is None:
-        return Check(
-            name=name,
-            status=WARNING,
-            seen="the tokenizer adds it to plain text, the template does not write it",
-            remedy="--bos always if the model was trained with it, --bos never to confirm",
-        )
-    return Check(name=name, status=OK, seen="once, first" if count else "not written")
-
-
-def check_eos(ids: Sequence[int], tokenizer: Any) -> Check:
-    """Warn when no EOS follows the response."""
-    name = "EOS"
-    eos = tokenizer.eos_token_id
-    if eos is None:
-        return Check(name=name, status=OK, seen="the tokenizer has none")
-    behind = len(ids) - 1 - list(ids)[::-1].index(eos) if eos in ids else -1
-    answered = _ANSWER in tokenizer.decode(ids[:behind]) if behind > 0 else False
-    if not answered:
-        return Check(
-            name=name,
-            status=WARNING,
-            seen="none after the response",
-            remedy="--eos always if the model was trained with one; this can move an accuracy by"
-            " points",
-        )
-    after = len(ids) - 1 - behind
-    seen = "the last token" if not after else f"after the response, then {after} more"
-    return Check(name=name, status=OK, seen=seen)
-
-
 # --- weights -------------------------------------------------------------------------------------
 
 
 def check_network(network: Any, tokenizer: Any) -> list[Check]:
-    """Check the loaded model against its tokenizer, and its head."""
-    return [check_head(network), check_vocabulary(network, tokenizer)]
+    """Check the loaded model against its tokenizer, its head, and what it returns."""
+    return [check_head(network), check_vocabulary(network, tokenizer), check_returned(network)]
+
+
+def check_returned(network: Any) -> Check:
+    """Refuse a model that fails on two tokens, or returns no logit for them.
+
+    Code of a model's repository that was written for another release of transformers does either.
+    """
+    import torch
+
+    name = "returns"
+    ids = torch.zeros((1, 2), dtype=torch.long, device=network.device)
+    remedy = "give another revision of the model, or install the transformers it was written for"
+    try:
+        with torch.inference_mode():
+            output = network(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except _CODE_FAILS as error:
+        seen = f"{type(network).__name__} fails: {type(error).__name__}: {error}"
+        return Check(name=name, status=REFUSED, seen=" ".join(seen.split()), remedy=remedy)
+    logits = getattr(output, "logits", None)
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else None
+    if shape != (1, 1):
+        found = type(logits).__name__ if shape is None else f"logits of shape {shape}"
+        seen = f"{found} for one conversation, where a reward model returns one logit"
+        return Check(name=name, status=REFUSED, seen=seen, remedy=remedy)
+    return Check(name=name, status=OK, seen="one logit for a conversation")
 
 
 def check_head(network: Any) -> Check:
