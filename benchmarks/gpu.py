@@ -1,14 +1,19 @@
 """Random-weight reward models of real shapes on all of RewardBench, on one GPU.
 
-    python benchmarks/gpu.py TOKENIZER_FOLDER DATA.jsonl.gz --shape smoltulu --loop
+    python benchmarks/gpu.py TOKENIZER_FOLDER DATA.jsonl.gz --shape smoltulu --loop --command
     python benchmarks/gpu.py TOKENIZER_FOLDER DATA.jsonl.gz --shape llama-8b
 
 The weights are random (speed does not care), the texts and their lengths are real. Prints seconds,
 tokens per second, peak memory, the share of the bf16 matrix rate measured in the same process, and
-with ``--loop`` how much faster that is than RewardBench's loop in the same run.
+with ``--loop`` how much faster that is than RewardBench's loop in the same run, with ``--command``
+what a whole ``rmbench run`` of the saved model takes. To try the script itself on any machine:
+``--device cpu --layers 1 --limit 20``.
 """
 
 import argparse
+import subprocess
+import sys
+import tempfile
 import time
 from typing import Any
 
@@ -24,7 +29,7 @@ from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.run import Conversations
 from rmbench.suite import load_suite
 
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     # SmolLM2-1.7B, the backbone of SmolTulu-1.7b-RM
     "smoltulu": {
         "hidden_size": 2048,
@@ -46,13 +51,14 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-def build(shape: str, device: str, pad: int) -> Any:
+def build(arguments: argparse.Namespace, pad: int) -> Any:
     """Return a random-weight classifier in bfloat16 on the device."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        **SHAPES[shape], max_position_embeddings=8192, num_labels=1, pad_token_id=pad
-    )
-    with torch.device(device):
+    shape = SHAPES[arguments.shape] | {"num_labels": 1, "pad_token_id": pad}
+    if arguments.layers:
+        shape["num_hidden_layers"] = arguments.layers
+    config = LlamaConfig(**shape, max_position_embeddings=8192)
+    with torch.device(arguments.device):
         torch.set_default_dtype(torch.bfloat16)
         model = LlamaForSequenceClassification(config).eval()
         torch.set_default_dtype(torch.float32)
@@ -103,6 +109,29 @@ def compare(model: Any, sequences: list[Any], scoring: Any) -> None:
     )
 
 
+def run_command(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> None:
+    """Time the command line as a whole process: start, weights, tokens, rewards, result."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        options = {
+            "--model": folder,
+            "--suite": "rewardbench",
+            "--data": f"rewardbench={arguments.data}",
+            "--device": arguments.device,
+            "--output": f"{folder}/results",
+        }
+        if arguments.limit:
+            options["--limit"] = str(arguments.limit)
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "rmbench", "run", "--no-cache"]
+            + [part for option in options.items() for part in option],
+            check=True,
+        )
+        print(f"rmbench run, the whole command: {time.perf_counter() - start:.1f} s")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -112,18 +141,22 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--batch-tokens", type=int, default=None)
     parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--layers", type=int, default=None, help="fewer than the shape has")
     parser.add_argument("--loop", action="store_true")
+    parser.add_argument("--command", action="store_true")
     arguments = parser.parse_args()
     start = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     sequences = read(arguments, tokenizer)
     print(f"read and tokenised in {time.perf_counter() - start:.1f} s")
-    model = build(arguments.shape, arguments.device, tokenizer.pad_token_id)
+    model = build(arguments, tokenizer.pad_token_id)
     device = torch.cuda.get_device_name() if model.device.type == "cuda" else arguments.device
     print(f"{arguments.shape} on {device}")
     scoring = measure(model, sequences, arguments.batch_tokens)
     if arguments.loop:
         compare(model, sequences, scoring)
+    if arguments.command:
+        run_command(model, tokenizer, arguments)
 
 
 if __name__ == "__main__":

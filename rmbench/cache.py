@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = ["SCORING_VERSION", "Cache", "CacheInfo", "default_folder", "make_key"]
 
-SCORING_VERSION: Final = 1
+SCORING_VERSION: Final = 2
 """Raised when a change of rmbench changes rewards; part of every key."""
 
 FILE: Final = "rewards.sqlite"

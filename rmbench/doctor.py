@@ -10,7 +10,8 @@ from rmbench.data import Feed
 from rmbench.encode import Encoded, encode
 from rmbench.errors import ScorerError
 from rmbench.scorers import ModelOptions, builtin_names
-from rmbench.scorers.checks import OK, REFUSED, WARNING, Check, encode_one
+from rmbench.scorers.checks import OK, REFUSED, WARNING, Check
+from rmbench.scorers.text_checks import encode_one
 
 if TYPE_CHECKING:
     from rmbench.scorers.classifier import Classifier
@@ -80,6 +81,8 @@ def examine(model: str, options: ModelOptions, feeds: Sequence[Feed]) -> Report:
 
 
 def _examine_scorer(scorer: "Classifier", feeds: Sequence[Feed], report: Report) -> None:
+    if any(check.name == "template" for check in report):  # only where it is refused
+        return
     sample = _sample(feeds[0])
     first = next(sample[0].conversations())
     ids = encode_one(first, scorer.template, scorer.tokenizer)
@@ -168,7 +171,7 @@ def _encode(scorer: "Classifier", conversations: Iterable[Conversation]) -> Enco
         max_length=scorer.info.settings["max_length"],
         on_overflow="drop",
     )
-    check_ids(encoded.sequences, scorer.engine.model, scorer.info.id)
+    check_ids(encoded.sequences, embeddings=scorer.embeddings, name=scorer.info.id)
     return encoded
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Breaks ties between plans of equal cost in favour of fewer rows; too small to buy one token.
 ROW_COST = 2.0**-20
+FIRST_WINDOW = 512
+LAST_WINDOW = 65_536
 
 
 class Branch(NamedTuple):
@@ -156,6 +158,21 @@ def plan_batches(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
         batches[-1].append(index)
         room -= 1
     return batches
+
+
+def window_sizes() -> Iterator[int]:
+    """Yield how many conversations are packed together while the next ones are still being read.
+
+    The first window is small, so that scoring begins soon; each is twice as large as the one
+    before, so that little is lost of what could be shared, up to what is easily held and sorted.
+
+    Yields:
+        512, 1,024 and so on up to 65,536, without end.
+    """
+    size = FIRST_WINDOW
+    while True:
+        yield size
+        size = min(2 * size, LAST_WINDOW)
 
 
 def pack(

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmbench.audit import flips_to_move
@@ -192,6 +192,7 @@ LLAMA = models.classifier("llama", pad_token_id=models.EOS)
         max_size=5,
     )
 )
+@settings(deadline=None)
 def test_first_eos_is_what_old_transformers_and_open_instruct_read(ids: list[list[int]]) -> None:
     pooled = with_pooling(LLAMA, "first-eos", eos=models.EOS, name="rm")
     rewards = Engine(pooled).score([np.array(one, dtype=np.int32) for one in ids]).rewards
@@ -202,6 +203,7 @@ def test_first_eos_is_what_old_transformers_and_open_instruct_read(ids: list[lis
 
 
 @given(ids=st.lists(st.sampled_from([models.EOS, 5, 6, 7]), min_size=1, max_size=12))
+@settings(deadline=None)
 def test_last_is_the_last_token_whatever_it_is(ids: list[int]) -> None:
     pooled = with_pooling(LLAMA, "last", eos=models.EOS, name="rm")
     reward = Engine(pooled).score([np.array(ids, dtype=np.int32)]).rewards[0]
@@ -331,6 +333,31 @@ def test_a_rule_has_nothing_to_check() -> None:
     result = doctor("length")
     assert result.exit_code == 2
     assert "a rule, not a model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("template", "finding"),
+    [
+        (
+            "{% if not messages[2] %}{{ raise_exception('no system turn') }}{% endif %}",
+            "a trial conversation: the tokenizer's chat template fails: no system turn",
+        ),
+        (
+            "{% for message in messages %}\n{{ message.content }",
+            "a trial conversation: the tokenizer's chat template fails: unexpected '}' (line 2)",
+        ),
+        ("{# nothing #}", "it writes nothing"),
+    ],
+)
+def test_a_template_that_fails_is_said_once_with_what_to_do(
+    template: str, finding: str, tmp_path: Path
+) -> None:
+    model = models.classifier("llama", max_position_embeddings=2048)
+    result = doctor(models.save(tmp_path / "rm", model, models.tokenizer(template=template)))
+    assert result.exit_code == 2
+    assert f"template          {finding}\n" in result.stdout
+    assert "give another with --template FILE" in result.stdout
+    assert "not safe to score: 1 refused" in result.stdout
 
 
 def sentiment(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What a run would cost: the figures are those of the issue tracker's independent count."""
 
+import os
 from pathlib import Path
 
 import models
@@ -9,14 +10,26 @@ from click.testing import CliRunner
 
 from rmbench.cli import main
 from rmbench.comparison import Conversation, Message
+from rmbench.data import open_feed
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.scorers import ModelOptions
+from rmbench.run import Conversations
+from rmbench.scorers import ModelOptions, planning
 from rmbench.scorers.planning import plan_scoring
+from rmbench.suite import load_suite
 
 PAIR = [
     Conversation((Message("user", "abcdefgh"),), "ijkl"),
     Conversation((Message("user", "abcdefgh"),), "ijmn"),
 ]
+
+
+@pytest.fixture
+def smollm2() -> Path:
+    """The folder of SmolLM2's tokenizer and shape that RMBENCH_TEST_MODEL names."""
+    folder = os.environ.get("RMBENCH_TEST_MODEL")
+    if not folder:
+        pytest.skip("RMBENCH_TEST_MODEL is not set: `make parity` builds it in build/parity")
+    return Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +60,56 @@ def test_what_is_over_the_limit_is_counted(folder: Path) -> None:
 def test_an_estimate_is_positive_and_grows_with_the_tokens(folder: Path) -> None:
     options = ModelOptions(device="cpu")
     seconds = plan_scoring(str(folder), options, PAIR, estimate=True).seconds
+    assert seconds is not None and seconds > 0
+
+
+# A loop over batches of 8, each conversation alone, and what the two suites may cost at most: an
+# independent count gave 2,917,311 and 1,656,968, 2,482,576 and 1,157,945.
+@pytest.mark.parametrize(
+    ("suite", "file", "counts", "most"),
+    [
+        ("rewardbench", "rewardbench_v1", (2_917_311, 1_656_968), 1_270_000),
+        ("ultrafeedback", "ultrafeedback_binarized_sample", (2_482_576, 1_157_945), 920_000),
+    ],
+)
+def test_real_suites_cost_what_was_counted_and_far_less_with_shared_prefixes(
+    smollm2: Path, test_data: Path, suite: str, file: str, counts: tuple[int, int], most: int
+) -> None:
+    feed = open_feed(load_suite(suite), data=str(test_data / f"{file}.jsonl.gz"))
+    options = ModelOptions(device="cpu")
+    plan = plan_scoring(str(smollm2), options, Conversations(feed), estimate=False)
+    assert (plan.unsorted, plan.tokens) == counts
+    assert plan.shared <= most
+
+
+def test_a_small_models_estimate_is_tried_and_not_taken_from_its_products(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With so fast a device the products would take no time; the trial runs on the real one.
+    monkeypatch.setattr(planning, "matrix_rate", lambda *_, **__: 1e30)
+    seconds = plan_scoring(str(folder), ModelOptions(device="cpu"), PAIR, estimate=True).seconds
+    assert seconds is not None and seconds > 1e-5
+
+
+def test_what_is_too_slow_to_be_tried_is_taken_from_its_products(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "matrix_rate", lambda *_, **__: 1e3)
+    plan = plan_scoring(str(folder), ModelOptions(device="cpu"), PAIR, estimate=True)
+    # 2 operations for each weight and computed token, at 60 % of the rate.
+    products = 2 * layer_weights(models.classifier("llama")) * plan.shared / (0.6 * 1e3)
+    assert plan.seconds is not None
+    assert products <= plan.seconds < products + 60
+
+
+def test_a_model_that_cannot_be_tried_is_taken_from_its_products(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError
+
+    monkeypatch.setattr(planning, "_try", fail)
+    seconds = plan_scoring(str(folder), ModelOptions(device="cpu"), PAIR, estimate=True).seconds
     assert seconds is not None and seconds > 0
 
 

@@ -12,6 +12,7 @@ tried against it on a sample of the run's own conversations, fastest first:
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ import numpy.typing as npt
 import torch
 
 from rmbench.cache import Cache, make_key
+from rmbench.engine.budget import choose_batch_tokens, chunks_per_row
+from rmbench.engine.linear import speed_up_linear
 from rmbench.engine.readout import Readout, find_heads, find_readout, pad_id, read_place
 from rmbench.engine.tree import UnsupportedAttentionError, tree_chunks
 from rmbench.errors import ScorerError
@@ -30,8 +33,8 @@ __all__ = ["Engine", "Progress", "Scoring"]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called with the tokens done so far and the tokens there are."""
+Progress = Callable[[int], None]
+"""Called after every batch with the tokens done so far, of all that were given."""
 
 WAYS: Final = ("packed", "hidden", "padded")
 SAMPLE: Final = 8
@@ -43,10 +46,6 @@ TOLERANCE: Final = {
 """Largest difference from the lone forward: a share of the spread of the sample's rewards, plus a
 share of their size. The second is what the precision costs, the first keeps it from hiding a fault
 where rewards are small."""
-BATCH_TOKENS: Final = {"cpu": 512, "cuda": 16_384, "mps": 8_192}
-CHUNKS: Final = {"cpu": 8}
-"""A row may be this many batches long: long rows share more, small batches fit a CPU's caches."""
-
 
 # How a model of others says, on the sample, that it does not go a way (one without a pad token
 # refuses batches, say). The lone forward has worked by then, so nothing is hidden.
@@ -101,7 +100,7 @@ class Engine:
 
     Args:
         model: a sequence classifier with one logit, in eval mode, on its device.
-        batch_tokens: tokens of one batch or row; None for the device's default.
+        batch_tokens: tokens of one batch or row; None for what suits the device and the model.
         progress: called after every batch.
         cache: rewards computed before, and where new ones go batch by batch.
         scope: what determines a reward besides the token ids; part of the cache's keys.
@@ -118,13 +117,16 @@ class Engine:
     ) -> None:
         self.model = model
         self.device = torch.device(model.device)
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, 1_024)
+        self.batch_tokens = batch_tokens or choose_batch_tokens(
+            model.config, device=self.device, dtype=model.dtype
+        )
         self.progress = progress
         self.cache = cache
         self.scope = scope
         self.readout = find_readout(model)
-        self.computed = 0
+        self.computed = self._done = 0
         _keep_head_in_float32(model)
+        speed_up_linear(model)
 
     def score(self, sequences: Sequence[Ids]) -> Scoring:
         """Return the rewards of token sequences; equal sequences are computed once.
@@ -135,21 +137,44 @@ class Engine:
         Raises:
             ScorerError: one conversation alone does not fit into the device's memory.
         """
-        start = time.perf_counter()
-        distinct, inputs = _distinct(sequences)
-        self.computed = 0
-        with torch.inference_mode():
-            way, difference, refused = self._choose_way(_sample(distinct))
-            rewards = self._run(way, distinct)
+        return self.score_windows([sequences])
+
+    def score_windows(self, windows: Iterable[Sequence[Ids]]) -> Scoring:
+        """Return the rewards of token sequences that come window by window.
+
+        Prefixes are shared within a window, rewards of equal sequences across all of them. The way
+        is chosen on the first window.
+
+        Args:
+            windows: token ids, each of shape (length,), length at least 1.
+
+        Raises:
+            ScorerError: one conversation alone does not fit into the device's memory.
+        """
+        seen = _Seen()
+        rewards = np.empty(0, dtype=np.float32)
+        way, difference, refused = "alone", 0.0, dict[str, float]()
+        self.computed = self._done = 0
+        seconds = 0.0
+        for window in windows:
+            start = time.perf_counter()
+            fresh, counts = seen.add(window)
+            with torch.inference_mode():
+                if fresh and not rewards.size:
+                    way, difference, refused = self._choose_way(_sample(fresh))
+                self._done += sum(ids.size for ids in window) - _weigh(fresh, counts)
+                rewards = np.concatenate([rewards, self._run(way, fresh, counts)])
+            seconds += time.perf_counter() - start
+        inputs = np.array(seen.inputs, dtype=np.int64)
         return Scoring(
             rewards=rewards[inputs],
             inputs=inputs,
             way=way,
             difference=difference,
             refused=refused,
-            tokens=sum(ids.size for ids in distinct),
+            tokens=seen.tokens,
             tokens_computed=self.computed,
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
         )
 
     def score_alone(self, sequences: Iterable[Ids]) -> list[float]:
@@ -194,8 +219,10 @@ class Engine:
 
     # --- all sequences, unit by unit -------------------------------------------------------------
 
-    def _run(self, way: str, sequences: Sequence[Ids]) -> Floats:
+    def _run(self, way: str, sequences: Sequence[Ids], counts: Sequence[int]) -> Floats:
         """Score every sequence, in units that shrink when memory runs out.
+
+        ``counts`` tells how often each was given, for the progress.
 
         The plan is made of all sequences, also of those whose reward is cached: so an interrupted
         run goes on with the very batches that it would have computed, and ends in the same bytes.
@@ -205,7 +232,6 @@ class Engine:
         rewards = np.array([known.get(key, np.nan) for key in keys], dtype=np.float32)
         budget = self.batch_tokens
         todo = self._plan(way, sequences, range(len(sequences)), budget)[::-1]
-        done, total = 0, sum(ids.size for ids in sequences)
         while todo:
             unit = todo.pop()
             missing = {i for i in unit.indices if keys[i] not in known}
@@ -220,9 +246,9 @@ class Engine:
                 rewards[list(new)] = list(new.values())
                 if self.cache is not None:
                     self.cache.put_rewards((keys[i], float(x)) for i, x in new.items())
-            done += sum(sequences[i].size for i in unit.indices)
+            self._done += sum(sequences[i].size * counts[i] for i in unit.indices)
             if self.progress is not None:
-                self.progress(done, total)
+                self.progress(self._done)
         return rewards
 
     def _halve(self, budget: int, unit: _Unit, sequences: Sequence[Ids]) -> int:
@@ -246,7 +272,7 @@ class Engine:
         """Cut the sequences at ``indices`` into units of at most ``budget`` tokens where it can."""
         part = [sequences[i] for i in indices]
         if way == "packed":
-            rows = pack(part, row_tokens=budget * CHUNKS.get(self.device.type, 1))
+            rows = pack(part, row_tokens=budget * chunks_per_row(self.device))
             return [
                 _Unit(indices=[indices[b.sequence] for b in row.branches], row=row, chunk=budget)
                 for row in rows
@@ -273,18 +299,20 @@ class Engine:
     def _packed(self, row: Row, part: Sequence[Ids], chunk_tokens: int) -> Floats:
         """Compute one row, chunk by chunk; branch i of it is sequence i of ``part``."""
         readout = self._readout()
-        reads = [read_place(self.model, readout, ids) for ids in part]
-        places = np.array([row.offset(i, place) for i, place in enumerate(reads)])
+        places: npt.NDArray[np.int64] | None = None
         ids = torch.from_numpy(row.tokens).long()[None].to(self.device)  # (1, T)
         positions = torch.from_numpy(row.position).long()[None].to(self.device)  # (1, T)
         rewards = np.empty(len(part), dtype=np.float32)
         self.computed += row.size
-        chunks = tree_chunks(self.model, row, chunk_tokens, self.device)
+        chunks = tree_chunks(self.model, row, chunk_tokens)
         with contextlib.closing(chunks):
             for chunk in chunks:
                 output = readout.backbone(
                     input_ids=ids[:, chunk], position_ids=positions[:, chunk], use_cache=False
                 )
+                if places is None:  # found out while an accelerator is still at work
+                    reads = enumerate(self._read_places(part))
+                    places = np.array([row.offset(i, place) for i, place in reads])
                 here = np.flatnonzero((places >= chunk.start) & (places < chunk.stop))
                 read = torch.from_numpy(places[here] - chunk.start)
                 hidden = output.last_hidden_state[0]  # (chunk, H)
@@ -294,11 +322,15 @@ class Engine:
     def _hidden(self, part: Sequence[Ids]) -> Floats:
         readout = self._readout()
         ids, mask = self._pad(part)
-        places = torch.tensor([read_place(self.model, readout, one) for one in part])
         output = readout.backbone(input_ids=ids, attention_mask=mask, use_cache=False)
         hidden = output.last_hidden_state  # (B, T, H)
+        places = torch.tensor(self._read_places(part))
         rows = torch.arange(len(part), device=hidden.device)
         return _to_numpy(readout.head(hidden[rows, places.to(hidden.device)]))
+
+    def _read_places(self, part: Sequence[Ids]) -> list[int]:
+        readout = self._readout()
+        return [read_place(self.model, readout, ids) for ids in part]
 
     def _alone(self, sequence: Ids) -> float:
         """Return the truth: the model's own forward on one unpadded sequence."""
@@ -335,12 +367,29 @@ def _keep_head_in_float32(model: Any) -> None:
             head.register_forward_pre_hook(lambda _, given: (given[0].float(), *given[1:]))
 
 
-def _distinct(sequences: Sequence[Ids]) -> tuple[list[Ids], npt.NDArray[np.int64]]:
-    """Return the distinct sequences, and for each sequence the number of its distinct one."""
-    numbers: dict[bytes, int] = {}
-    inputs = [numbers.setdefault(ids.tobytes(), len(numbers)) for ids in sequences]
-    distinct = [np.frombuffer(key, dtype=np.int32) for key in numbers]
-    return distinct, np.array(inputs, dtype=np.int64)
+class _Seen:
+    """The distinct sequences so far, and for each sequence given the number of its distinct one."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.inputs: list[int] = []
+        self.tokens = 0
+
+    def add(self, window: Sequence[Ids]) -> tuple[list[Ids], list[int]]:
+        """Return those that were never seen before, and how often the window holds each."""
+        known = len(self.numbers)
+        own = [self.numbers.setdefault(ids.tobytes(), len(self.numbers)) for ids in window]
+        self.inputs += own
+        first = dict(zip(own[::-1], window[::-1], strict=True))
+        fresh = [first[number] for number in range(known, len(self.numbers))]
+        self.tokens += sum(ids.size for ids in fresh)
+        counts = Counter(own)
+        return fresh, [counts[number] for number in range(known, len(self.numbers))]
+
+
+def _weigh(sequences: Sequence[Ids], counts: Sequence[int]) -> int:
+    """Return the tokens of sequences, each as often as it was given."""
+    return sum(ids.size * count for ids, count in zip(sequences, counts, strict=True))
 
 
 def _sample(sequences: Sequence[Ids]) -> list[Ids]:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +13,13 @@ import transformers
 
 from rmbench.cache import SCORING_VERSION, Cache, make_key
 from rmbench.comparison import Conversation
-from rmbench.encode import Encoded, Template, encode
-from rmbench.engine import Engine, Progress, Scoring
+from rmbench.encode import Encoded, Encoder, Template
+from rmbench.engine import Engine, Scoring
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.errors import ScorerError
-from rmbench.scorers import ModelOptions, Scored, ScorerInfo
+from rmbench.scorers import ModelOptions, Progress, Scored, ScorerInfo
+from rmbench.scorers.ahead import EncodingAhead
 from rmbench.scorers.checkpoint import (
     Checkpoint,
     Loaded,
@@ -44,8 +46,10 @@ class Classifier:
         engine: Engine,
         checkpoint: Checkpoint,
         checks: Sequence[Check] = (),
+        progress: Progress | None = None,
     ) -> None:
         self.info = info
+        self.progress = progress
         self.load_seconds = 0.0
         self.engine = engine
         self.checkpoint = checkpoint
@@ -60,28 +64,40 @@ class Classifier:
         Raises:
             ScorerError: a conversation is too long, the template refuses it, or memory is short.
         """
-        start = time.perf_counter()
-        encoded = encode(
-            conversations,
-            tokenizer=self.tokenizer,
-            template=self.template,
+        encoder = Encoder(
+            self.tokenizer,
+            self.template,
             max_length=self.info.settings["max_length"],
             on_overflow=self.options.on_overflow,
         )
-        tokenise = time.perf_counter() - start
-        check_ids(encoded.sequences, self.engine.model, self.info.id)
+        # Read before the scoring begins, which exchanges parts of the network now and then.
+        accept = partial(check_ids, embeddings=self.embeddings, name=self.info.id)
+        with EncodingAhead(encoder, conversations, accept=accept) as ahead:
+            self.engine.progress = partial(self._report, ahead)
+            scoring = self.engine.score_windows(ahead.windows())
+            encoded = ahead.finish()
         kept = [i for i, ids in enumerate(encoded.sequences) if ids is not None]
-        scoring = self.engine.score([ids for ids in encoded.sequences if ids is not None])
         rewards: list[float | None] = [None] * len(encoded.sequences)
         inputs = [-1 - i for i in range(len(encoded.sequences))]  # dropped ones equal nothing
         for i, reward, number in zip(kept, scoring.rewards, scoring.inputs, strict=True):
             rewards[i], inputs[i] = float(reward), int(number)
         audit = self._audit(encoded, scoring) | self._recheck(encoded, rewards)
-        timing = {"load": self.load_seconds, "tokenise": tokenise} | self._timing(scoring)
+        timing = {"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring)
         environment = {"device": _device_name(self.engine.device)}
         return Scored(
             rewards=rewards, inputs=inputs, audit=audit, timing=timing, environment=environment
         )
+
+    @property
+    def embeddings(self) -> int:
+        """Number of token ids that the model has an embedding for."""
+        return int(self.engine.model.get_input_embeddings().num_embeddings)
+
+    def _report(self, ahead: EncodingAhead, done: int) -> None:
+        """Stop at what the tokeniser found meanwhile, and tell how far the scoring is."""
+        ahead.check()
+        if self.progress is not None:
+            self.progress(done, ahead.encoder.tokens)
 
     def _audit(self, encoded: Encoded, scoring: Scoring) -> dict[str, Any]:
         warnings = {check.name: check.seen for check in self.checks if check.status == WARNING}
@@ -174,11 +190,10 @@ def load_classifier(
     engine = Engine(
         network,
         batch_tokens=options.batch_tokens,
-        progress=progress,
         cache=cache,
         scope=_scope(info, network),
     )
-    scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found)
+    scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found, progress=progress)
     scorer.load_seconds = time.perf_counter() - start
     return scorer
 
@@ -235,21 +250,20 @@ def _scope(info: ScorerInfo, network: Any) -> bytes:
     return make_key(info.revision, *settings, *versions, network.device.type)
 
 
-def check_ids(sequences: Iterable[Any], network: Any, name: str) -> None:
+def check_ids(sequences: Iterable[Any], *, embeddings: int, name: str) -> None:
     """Refuse token ids for which a model has no embedding: on a GPU they would crash it.
 
     Args:
         sequences: arrays of token ids; None for a dropped conversation.
-        network: the loaded model.
+        embeddings: number of ids that have one.
         name: the model's, for the message.
 
     Raises:
         ScorerError: an id is beyond the embeddings.
     """
-    size = network.get_input_embeddings().num_embeddings
     largest = max((int(ids.max()) for ids in sequences if ids is not None), default=0)
-    if largest >= size:
+    if largest >= embeddings:
         raise ScorerError(
             f"{name}: its tokenizer gives token id {largest} where the model has embeddings for"
-            f" {size}; use the tokenizer that it was trained with"
+            f" {embeddings}; use the tokenizer that it was trained with"
         )
