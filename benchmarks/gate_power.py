@@ -23,7 +23,8 @@ import numpy.typing as npt
 from rmbench.aggregate import Accuracy
 from rmbench.check import Gate, Limits, check
 from rmbench.compare import compare
-from rmbench.result import Result, Rewards
+from rmbench.result import Result
+from rmbench.rewards import Rewards
 from rmbench.suite import Section, load_suite
 
 Floats = npt.NDArray[np.float64]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rmbench.aggregate import Accuracy
     from rmbench.comparison import Comparison, Conversation, Message
     from rmbench.errors import DataError, ResultError, RmbenchError, ScorerError, SuiteError
-    from rmbench.result import Result, read_result, write_result
+    from rmbench.records import read_result, write_result
+    from rmbench.result import Result
     from rmbench.run import evaluate
     from rmbench.scorers import ModelOptions, Scored, Scorer, ScorerInfo, load_scorer
     from rmbench.suite import Suite, list_suites, load_suite
@@ -24,7 +25,8 @@ _HOMES = {
     "rmbench.aggregate": ["Accuracy"],
     "rmbench.comparison": ["Comparison", "Conversation", "Message"],
     "rmbench.errors": ["DataError", "ResultError", "RmbenchError", "ScorerError", "SuiteError"],
-    "rmbench.result": ["Result", "read_result", "write_result"],
+    "rmbench.records": ["read_result", "write_result"],
+    "rmbench.result": ["Result"],
     "rmbench.run": ["evaluate"],
     "rmbench.scorers": ["ModelOptions", "Scored", "Scorer", "ScorerInfo", "load_scorer"],
     "rmbench.suite": ["Suite", "list_suites", "load_suite"],

@@ -7,7 +7,7 @@ import numpy as np
 
 from rmbench.aggregate import Accuracy, average_weights, section_weights
 from rmbench.credit import Outcome
-from rmbench.result import Rewards
+from rmbench.rewards import Rewards
 from rmbench.scorers import Scored, ScorerInfo
 from rmbench.scorers.precision import step
 from rmbench.suite import Suite

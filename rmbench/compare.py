@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.aggregate import Accuracy, average_weights, section_weights
+from rmbench.analysis import Agreement, agreement
+from rmbench.comparison import counted
 from rmbench.difference import (
     Difference,
     Resampling,
@@ -84,6 +86,7 @@ class Contrast:
         paired: whether the tests saw both results' comparisons, not only their counts.
         verdicts: subsets in the data's order, then sections and averages in the suite's.
         changed: what differs between the runs that can move a reward: name, old, new.
+        agreement: on how many comparisons both end alike; None when not paired.
         notes: what limits the comparison, one sentence each.
     """
 
@@ -94,6 +97,7 @@ class Contrast:
     verdicts: tuple[Verdict, ...]
     changed: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
+    agreement: Agreement | None = None
 
     def level(self, *names: str) -> list[Verdict]:
         """Return the verdicts of these levels."""
@@ -166,7 +170,8 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
     if old.rewards and new.rewards:
         verdicts, missing = _paired(old, new, suite)
         if missing:
-            notes.append(f"{missing} comparisons that one of the two dropped are left out of both")
+            dropped = counted(missing, "comparisons that one of the two dropped")
+            notes.append(f"left out of both: {dropped}")
     else:
         lacking = " and ".join(_title(item) for item in (old, new) if not item.rewards)
         notes.append(f"{lacking}: no rewards, so the test is unpaired, which is much weaker")
@@ -179,6 +184,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         verdicts=_adjusted(verdicts),
         changed=_changed(old, new),
         notes=tuple(notes),
+        agreement=_agreement(old, new, suite),
     )
 
 
@@ -201,7 +207,10 @@ def _check_comparable(old: Result, new: Result) -> list[str]:
                 f"{both}: suite {key} {old.suite[key]} and {new.suite[key]}; {remedy}"
             )
     if old.partial != new.partial:
-        parts = [f"{item.partial or 'all'} comparisons" for item in (old, new)]
+        parts = [
+            "all comparisons" if item.partial is None else counted(item.partial, "comparisons")
+            for item in (old, new)
+        ]
         raise ResultError(f"{both}: scored {parts[0]} and {parts[1]}; run both whole")
     before, after = (item.suite.get("sha256") for item in (old, new))
     if before is None or after is None:
@@ -320,8 +329,8 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())
         raise ResultError(
-            f"{_title(old)} and {_title(new)} are not comparable: {len(odd)} comparisons stand in"
-            f' one of them alone, such as "{odd[0]}"; run both on the same data'
+            f"{_title(old)} and {_title(new)} are not comparable: in one of them alone there are"
+            f' {counted(len(odd), "comparisons")}, such as "{odd[0]}"; run both on the same data'
         )
     names = list(new.subsets)
     position = {name: i for i, name in enumerate(names)}
@@ -344,6 +353,16 @@ def credits_of(result: Result, suite: Suite) -> dict[str, float | None]:
         item.id: None if outcome is None else outcome.credit
         for item, outcome in zip(result.rewards, outcomes, strict=True)
     }
+
+
+def _agreement(old: Result, new: Result, suite: Suite) -> Agreement | None:
+    if not (old.rewards and new.rewards):
+        return None
+    before = {
+        item.id: outcome
+        for item, outcome in zip(old.rewards, judge(suite, old.rewards), strict=True)
+    }
+    return agreement([before[item.id] for item in new.rewards], judge(suite, new.rewards))
 
 
 def _paired_verdict(part: _Slice, pairs: _Pairs) -> Verdict:

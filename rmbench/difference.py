@@ -2,6 +2,11 @@
 
 `paired_difference` is for two results on the same comparisons, `unpaired_difference` for results of
 which only accuracies and counts are known. A difference is new minus old: below 0 is a drop.
+
+Coverage of `paired_difference` at level 0.95, in 2,000 draws for each of RewardBench's shapes and
+for 1,980 plain comparisons, with a share of 0.3 to 30 % discordant and none to nearly all of them
+lost: 93.8 to 96.3 % from 40 discordant comparisons on, 93.1 to 98.6 % with 5 to 40, up to 99.9 %
+below that.
 """
 
 from __future__ import annotations
@@ -163,20 +168,12 @@ def paired_difference(
     Applications in Genetics and Molecular Biology 9:39; T. Tango (1998), Equivalence test and
     confidence interval for the difference in proportions for the paired-sample design, Statistics
     in Medicine 17:891-908. The effective size follows `rmbench.stats.weighted_interval`.
-
-    Coverage at level 0.95, in 2,000 draws for each of RewardBench's shapes and for 1,980 plain
-    comparisons, with a share of 0.3 to 30 % discordant and none to nearly all of them lost: 93.8 to
-    96.3 % from 40 discordant comparisons on, 93.1 to 98.6 % with 5 to 40, up to 99.9 % below that.
     """
     table = _paired_table(differences, strata, weights)
-    low, high = _tango_limits(table.estimate, table.discordance, table.size, level)
+    interval = _tango_interval(table, level)
     p_value, p_drop = _sign_flip(table.steps, table.estimate, resampling or Resampling())
-    estimate = float(table.estimate)
     return Difference(
-        estimate=estimate,
-        interval=Interval(min(float(low), estimate), max(float(high), estimate)),
-        p_value=p_value,
-        p_drop=p_drop,
+        estimate=float(table.estimate), interval=interval, p_value=p_value, p_drop=p_drop
     )
 
 
@@ -238,6 +235,12 @@ def _effective_table(moments: Floats, n: Floats, w: Floats) -> tuple[Floats, Flo
     size = (discordance @ w - (mean @ w) ** 2) / variance
     # Weights that sum to 1 but for rounding may put a mean of ones above 1.
     return np.clip(moments[0] @ w, -1.0, 1.0), np.clip(moments[1] @ w, 0.0, 1.0), size
+
+
+def _tango_interval(table: _PairedTable, level: float) -> Interval:
+    low, high = _tango_limits(table.estimate, table.discordance, table.size, level)
+    estimate = float(table.estimate)
+    return Interval(min(float(low), estimate), max(float(high), estimate))
 
 
 def _tango_limits(
@@ -406,7 +409,17 @@ def detectable_drop(
     _check_design(share, n, w)
     if not 0.0 < alpha < power < 1.0:
         raise ValueError(f"0 < alpha < power < 1 is needed, got alpha {alpha} and power {power}")
-    z_alpha, z_power = _NORMAL.inv_cdf(1.0 - alpha), _NORMAL.inv_cdf(power)
+    missed = _missed_drops(share, n, w, quantiles=(1.0 - alpha, power))
+    if missed(np.asarray(1.0)):
+        raise ValueError(f"{n.sum():g} comparisons are too few to find any drop with power {power}")
+    return float(_bisect(missed, np.asarray(0.0), np.asarray(1.0)))
+
+
+def _missed_drops(
+    share: Floats, n: Floats, w: Floats, *, quantiles: tuple[float, float]
+) -> Callable[[Floats], npt.NDArray[np.bool_]]:
+    """Return what tells whether a drop is too small for Connor's normal approximation to find."""
+    z_alpha, z_power = map(_NORMAL.inv_cdf, quantiles)
 
     def missed(drop: Floats) -> npt.NDArray[np.bool_]:
         expected = np.maximum(share, drop)
@@ -415,9 +428,7 @@ def detectable_drop(
         alternative = max(0.0, float(((expected - drop * drop) / n) @ (w * w)))
         return np.asarray(drop - z_alpha * null < z_power * math.sqrt(alternative))
 
-    if missed(np.asarray(1.0)):
-        raise ValueError(f"{n.sum():g} comparisons are too few to find any drop with power {power}")
-    return float(_bisect(missed, np.asarray(0.0), np.asarray(1.0)))
+    return missed
 
 
 def _check_design(share: Floats, n: Floats, w: Floats) -> None:

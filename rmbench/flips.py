@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmbench.analysis import margin
 from rmbench.compare import Contrast, credits_of
 from rmbench.comparison import Comparison
 from rmbench.data import open_feed
@@ -64,13 +65,8 @@ def find_flips(contrast: Contrast) -> list[Flip]:
 
 
 def _margins(result: Result) -> dict[str, float]:
-    margins = {}
-    for item in result.rewards:
-        if not item.is_dropped:
-            sides = ([value for value in side if value is not None] for side in item[1:])
-            chosen, rejected = (max(side) for side in sides)
-            margins[item.id] = chosen - rejected
-    return margins
+    margins = {item.id: margin(item) for item in result.rewards}
+    return {identity: value for identity, value in margins.items() if value is not None}
 
 
 def find_texts(

@@ -1,51 +1,28 @@
-"""Scores that another program gave → results, as if rmbench had measured them.
+"""Scores that another program gave → results, as if rmbench had measured them."""
 
-Two kinds of file are read, each also gzip'd:
-
-* JSONL with the scores of one comparison a line: ``{"chosen": 1.5, "rejected": -0.5}`` (numbers, or
-  lists of them), RewardBench's ``*_outputs.jsonl`` with ``scores_chosen`` and ``scores_rejected``,
-  or ``{"scores": {"model": [1.5, -0.5]}}``, the chosen response first, for several models at once.
-  A line names its comparison by ``uid``, or by ``id`` with an optional ``subset``; lines without
-  either are taken in the order of the suite's data.
-* RewardBench's result JSON, which has accuracies only: it becomes a published result.
-"""
-
-import gzip
-import json
 import math
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import numpy as np
+from typing import Any, Final
 
 from rmbench.aggregate import Accuracy, summarize, weighted_mean
+from rmbench.analysis import analyse
+from rmbench.comparison import counted
 from rmbench.data import Contents, Feed, open_feed
 from rmbench.errors import DataError, ResultError, did_you_mean
-from rmbench.result import Result, Rewards
+from rmbench.result import Result
+from rmbench.rewards import Rewards
 from rmbench.run import judge, signature
+from rmbench.score_files import ScoreRow, Sides, read_score_rows, read_summary
 from rmbench.scorers import ScorerInfo
 from rmbench.suite import Section, Suite
 
 __all__ = ["import_results"]
 
-MAX_LINE_BYTES: Final = 64 * 2**20
 KIND: Final = "imported"
-Sides = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-class _Row(NamedTuple):
-    """One line of scores: where it stands, what it compares, and each model's two sides."""
-
-    place: str
-    identity: str | None
-    subset: str | None
-    scores: Mapping[str | None, Sides]
-    texts: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +63,10 @@ def import_results(
     if data is not None or (suite.folder / suite.source.path).exists():
         feed = open_feed(suite, data=data)
     target = _Target(suite=suite, feed=feed)
-    summary = _read_summary(path)
+    summary = read_summary(path)
     if summary is not None:
         return [_published(path, summary, target, model)]
-    rows = list(_read_rows(path))
+    rows = list(read_score_rows(path))
     if not rows:
         raise ResultError(f"{path}: empty; it needs a line per comparison")
     identities = _identities(rows, target)
@@ -99,126 +76,10 @@ def import_results(
     ]
 
 
-# --- reading -------------------------------------------------------------------------------------
-
-
-def _open(path: Path) -> Any:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
-def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield each line's place and content."""
-    try:
-        with _open(path) as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                place = f"{path}, line {number}"
-                if len(line) > MAX_LINE_BYTES:
-                    raise DataError(f"{place}: longer than {MAX_LINE_BYTES} bytes; is it JSONL?")
-                if line.strip():
-                    yield place, _parse(place, line)
-    except (OSError, EOFError, zlib.error) as error:
-        finding = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read: {finding}") from None
-
-
-def _parse(place: str, line: bytes) -> Any:
-    try:
-        return json.loads(line.decode())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: not JSON: {error}; give a JSONL file of scores") from None
-
-
-def _read_summary(path: Path) -> dict[str, Any] | None:
-    """Return RewardBench's result JSON; None for a file of another kind."""
-    if ".json" not in path.suffixes:
-        return None
-    try:
-        with _open(path) as stream:
-            content = json.loads(stream.read(MAX_LINE_BYTES).decode())
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
-        return None  # read again as lines, which says what is wrong and where
-    is_summary = isinstance(content, dict) and "accuracy" in content and "num_prompts" in content
-    return content if is_summary else None
-
-
-def _read_rows(path: Path) -> Iterator[_Row]:
-    for place, content in _lines(path):
-        if not isinstance(content, dict):
-            raise DataError(f"{place}: must be an object with scores")
-        subset = content.get("subset")
-        if not isinstance(subset, str | None):
-            raise DataError(f'{place}: "subset" must be a text')
-        yield _Row(
-            place,
-            _identity(place, content, subset),
-            subset,
-            _scores(place, content),
-            _texts(content),
-        )
-
-
-def _identity(place: str, content: Mapping[str, Any], subset: str | None) -> str | None:
-    value = content.get("uid", content.get("id"))
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise DataError(f"{place}: an id must be a text or a whole number")
-    identity = str(value)
-    is_whole = subset is None or identity.startswith(f"{subset}/")
-    return identity if is_whole else f"{subset}/{identity}"
-
-
-def _texts(content: Mapping[str, Any]) -> tuple[str, str] | None:
-    chosen, rejected = content.get("text_chosen"), content.get("text_rejected")
-    return (chosen, rejected) if isinstance(chosen, str) and isinstance(rejected, str) else None
-
-
-def _scores(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
-    by_model = content.get("scores")
-    if isinstance(by_model, dict) and by_model:
-        return {name: _split(place, name, values) for name, values in by_model.items()}
-    for chosen, rejected in (("scores_chosen", "scores_rejected"), ("chosen", "rejected")):
-        if chosen in content and rejected in content:
-            sides = (content[chosen], content[rejected])
-            return {None: (_side(place, chosen, sides[0]), _side(place, rejected, sides[1]))}
-    raise DataError(
-        f"{place}: no scores; it needs chosen and rejected, scores_chosen and scores_rejected, or"
-        " scores by model"
-    )
-
-
-def _split(place: str, model: str, values: Any) -> Sides:
-    """Return both sides of a list whose first score is the chosen response's."""
-    if not isinstance(values, list) or len(values) < 2:
-        raise DataError(f'{place}: scores of "{model}" must be a list, the chosen one first')
-    return _side(place, model, values[:1]), _side(place, model, values[1:])
-
-
-def _side(place: str, name: str, value: Any) -> tuple[float, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise DataError(f'{place}: "{name}" is empty; each side needs a score')
-    # RewardBench writes [[x]] for models with a head of their own.
-    values = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in values]
-    return tuple(_score(place, name, item) for item in values)
-
-
-def _score(place: str, name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) <= float(np.finfo(np.float32).max):
-        raise DataError(
-            f'{place}: "{name}" has the score {value!r}; every score must be a finite number, since'
-            " a missing one is neither won nor lost: score again, or remove the line"
-        )
-    # As rmbench records rewards, and by which it tells a tie.
-    return float(np.float32(value))
-
-
 # --- joining -------------------------------------------------------------------------------------
 
 
-def _models(path: Path, rows: Sequence[_Row], model: str | None) -> dict[str | None, str]:
+def _models(path: Path, rows: Sequence[ScoreRow], model: str | None) -> dict[str | None, str]:
     """Return what to import: the key of each model in the rows, and its id."""
     keys = list(rows[0].scores)
     if keys == [None]:
@@ -231,14 +92,14 @@ def _models(path: Path, rows: Sequence[_Row], model: str | None) -> dict[str | N
     return {name: name for name in names if model in (None, name)}
 
 
-def _of_model(rows: Sequence[_Row], key: str | None) -> Iterator[Sides]:
+def _of_model(rows: Sequence[ScoreRow], key: str | None) -> Iterator[Sides]:
     for row in rows:
         if key not in row.scores:
             raise DataError(f'{row.place}: no scores of "{key or "one model"}", as line 1 has')
         yield row.scores[key]
 
 
-def _identities(rows: Sequence[_Row], target: _Target) -> list[str]:
+def _identities(rows: Sequence[ScoreRow], target: _Target) -> list[str]:
     """Return the comparison of each row, once each is known and none stands twice."""
     named = [row.identity for row in rows if row.identity is not None]
     if len(named) < len(rows):
@@ -256,7 +117,7 @@ def _identities(rows: Sequence[_Row], target: _Target) -> list[str]:
     return named
 
 
-def _check_known(rows: Sequence[_Row], contents: Contents, suite: Suite) -> None:
+def _check_known(rows: Sequence[ScoreRow], contents: Contents, suite: Suite) -> None:
     known = set(contents.ids)
     for row in rows:
         if row.identity not in known:
@@ -273,7 +134,7 @@ def _repeats(names: Sequence[str]) -> Iterator[int]:
         seen[name] += 1
 
 
-def _check_subsets(rows: Sequence[_Row], suite: Suite) -> None:
+def _check_subsets(rows: Sequence[ScoreRow], suite: Suite) -> None:
     known = {subset for section in suite.sections for subset in section.subsets}
     for row in rows:
         subset = _subset(row)
@@ -284,7 +145,7 @@ def _check_subsets(rows: Sequence[_Row], suite: Suite) -> None:
             )
 
 
-def _subset(row: _Row) -> str:
+def _subset(row: ScoreRow) -> str:
     """Return the subset of a row that has an id."""
     head, slash, _ = str(row.identity).rpartition("/")
     if row.subset is None and not slash:
@@ -292,7 +153,7 @@ def _subset(row: _Row) -> str:
     return row.subset or head
 
 
-def _by_order(rows: Sequence[_Row], target: _Target) -> list[str]:
+def _by_order(rows: Sequence[ScoreRow], target: _Target) -> list[str]:
     if target.feed is None:
         raise DataError(
             f"{rows[0].place}: no id; with --data PATH, the suite's own rows, lines are joined in"
@@ -341,6 +202,7 @@ def _measured(
         averages=summary.averages,
         sections=summary.sections,
         subsets=summary.subsets,
+        analyses=analyse(rewards, outcomes, differences=_differences(ids, target), is_rule=False),
         audit={"ties": sum(outcome.tied for outcome in outcomes if outcome is not None)},
         environment={"imported_from": path.name},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -378,6 +240,15 @@ def _check_sides(rewards: Sequence[Rewards], target: _Target) -> None:
             )
 
 
+def _differences(ids: Sequence[str], target: _Target) -> list[int] | None:
+    """Return how much longer each chosen response is; None where no text is at hand."""
+    contents = target.contents
+    if contents is None:
+        return None
+    by_id = dict(zip(contents.ids, contents.differences, strict=True))
+    return [by_id[identity] for identity in ids]
+
+
 def _subsets(ids: Sequence[str], target: _Target) -> list[str]:
     if target.contents is not None:
         by_id = dict(zip(target.contents.ids, target.contents.subsets, strict=True))
@@ -398,11 +269,13 @@ def _partial(path: Path, found: int, target: _Target) -> int | None:
         total = len(target.contents.ids)
     if total is None:
         raise ResultError(
-            f"{path}: whether {found} comparisons are all of {target.suite.name} cannot be told;"
-            " give its rows with --data PATH"
+            f"{path}: cannot tell whether all of {target.suite.name} is here, or only a part of it"
+            f" ({counted(found, 'comparisons')}); give its rows with --data PATH"
         )
     if found > total:
-        raise DataError(f"{path}: {found} comparisons where {target.suite.name} has {total}")
+        raise DataError(
+            f"{path}: {counted(found, 'comparisons')} where {target.suite.name} has {total}"
+        )
     return None if found == total else found
 
 

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rmbench.aggregate import Accuracy
 from rmbench.compare import with_means
+from rmbench.comparison import counted
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result import Result, file_stem
 from rmbench.suite import Suite
@@ -26,6 +27,15 @@ __all__ = [
 RANKING = (
     "rank: 1 + the number of rows whose 95 % interval lies wholly above the row's own, so equal"
     " ranks are ties; a published number stands for itself"
+)
+
+
+# What a line of CSV says of length and calibration, after the accuracies.
+ANALYSES: Final = (
+    "chosen longer",
+    "chosen shorter",
+    "log-odds per 1000 characters",
+    "calibration error",
 )
 
 
@@ -146,7 +156,8 @@ def _usable(results: Iterable[Result], suites: Sequence[Suite]) -> tuple[list[Re
         raise ResultError("no results of a whole run; `rmbench run` makes them")
     notes = []
     if len(kept) < len(of_suites):
-        notes.append(f"left out: {len(of_suites) - len(kept)} results of another suite version")
+        left_out = counted(len(of_suites) - len(kept), "results of another suite version")
+        notes.append(f"left out: {left_out}")
     for suite in suites:
         digests = {item.suite.get("sha256") for item in kept if item.suite["name"] == suite.name}
         if len(digests - {None}) > 1:
@@ -360,8 +371,21 @@ def _row_record(row: Row, board: Board) -> dict[str, Any]:
         "citations": sorted({result.citation for result in results if result.citation}),
         "settings": dict(row.settings),
         "signatures": [result.signature for result in results if result.signature],
+        "analyses": {
+            suite: _analyses(result)
+            for suite, result in row.results.items()
+            if result.analyses is not None
+        },
         "accuracies": {board.label(column): _numbers(row.find(column)) for column in board.columns},
     }
+
+
+def _analyses(result: Result) -> dict[str, Any]:
+    """Return the analyses as the record has them, but for what only a figure needs."""
+    analyses: dict[str, Any] = result.to_dict()["analyses"]
+    if analyses["length"] is not None:
+        del analyses["length"]["bins"]
+    return analyses
 
 
 def _numbers(item: Accuracy | None) -> dict[str, Any] | None:
@@ -376,6 +400,9 @@ def as_csv(board: Board) -> str:
     heads = ["model", "rank", "source", "settings"]
     for column in board.columns:
         heads += [f"{board.label(column)}{end}" for end in ("", " low", " high")]
+    for suite in board.suites:
+        of_suite = f"{suite.name}: " if len(board.suites) > 1 else ""
+        heads += [f"{of_suite}{name}" for name in ANALYSES]
     rows = []
     for row in board.rows:
         source = "published" if row.is_published else "measured"
@@ -383,5 +410,19 @@ def as_csv(board: Board) -> str:
         for column in board.columns:
             numbers = _numbers(row.find(column)) or {}
             cells += [numbers.get(key) for key in ("accuracy", "low", "high")]
+        for suite in board.suites:
+            cells += _analysis_cells(row.results.get(suite.name))
         rows.append(["" if cell is None else str(cell) for cell in cells])
     return format_table(Table(title="", columns=heads, rows=rows), "csv")
+
+
+def _analysis_cells(result: Result | None) -> list[float | None]:
+    """Return the values under ``ANALYSES``; None where something is not known."""
+    found = None if result is None else result.analyses
+    if found is None:
+        return [None] * len(ANALYSES)
+    sides, length = found.by_length(), found.length
+    shares = [sides[name].accuracy if name in sides else None for name in ANALYSES[:2]]
+    fit = length.fit if length is not None else None
+    slope = fit.slope if fit is not None and fit.converged else None
+    return [*shares, slope, found.calibration.error if found.calibration is not None else None]

@@ -7,15 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from rmbench.comparison import counted
 from rmbench.errors import ResultError, did_you_mean
-from rmbench.result import (
-    Result,
-    file_stem,
-    find_results,
-    read_published,
-    read_result,
-    read_rewards,
-)
+from rmbench.records import find_results, read_published, read_result
+from rmbench.result import Result, file_stem
+from rmbench.rewards import read_rewards
 
 __all__ = ["check_place", "find_baseline", "find_result", "read_with_rewards"]
 
@@ -35,8 +31,8 @@ def read_with_rewards(path: Path) -> Result:
     expected = result.partial or result.suite.get("comparisons")
     if expected is not None and len(rewards) != expected:
         raise ResultError(
-            f"{path.with_suffix('.jsonl')}: rewards of {len(rewards)} comparisons where the record"
-            f" has {expected}; the two are from different runs: run it again"
+            f"{path.with_suffix('.jsonl')}: rewards of {counted(len(rewards), 'comparisons')}"
+            f" where the record has {expected}; the two are from different runs: run it again"
         )
     return replace(result, rewards=rewards)
 

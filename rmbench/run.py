@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from rmbench.aggregate import Summary, summarize
+from rmbench.analysis import Analyses, analyse
 from rmbench.audit import audit_rewards, flips_to_move, is_below_chance
 from rmbench.comparison import Conversation
 from rmbench.credit import Outcome, credit
 from rmbench.data import Contents, Feed, open_feed
 from rmbench.errors import ScorerError
-from rmbench.result import Result, Rewards, RewardTable, formatting
+from rmbench.result import Result, formatting
+from rmbench.rewards import Rewards, RewardTable
 from rmbench.scorers import Scored, Scorer, ScorerInfo
 from rmbench.suite import Suite, load_suite
 
@@ -63,8 +65,14 @@ def evaluate_feed(feed: Feed, scorer: Scorer) -> Result:
     headline = summary.averages.get(feed.suite.headline)
     audit["below_chance"] = is_below_chance(feed.suite, headline)
     audit["flips_to_move"] = flips_to_move(feed.suite, feed.contents.subsets, outcomes)
-    seconds = time.perf_counter() - start
-    return _result(feed, scorer.info, summary, rewards=rewards, extra=(audit, seconds, scored))
+    lengths, is_rule = feed.contents.differences, scorer.info.kind == "builtin"
+    found = _Findings(
+        rewards=rewards,
+        summary=summary,
+        analyses=analyse(rewards, outcomes, differences=lengths, is_rule=is_rule),
+        audit=audit,
+    )
+    return _result(feed, scorer.info, found, scored=scored, seconds=time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +153,18 @@ def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Rewards]) 
 # --- the record ----------------------------------------------------------------------------------
 
 
+class _Findings(NamedTuple):
+    """What was made of the rewards."""
+
+    rewards: Sequence[Rewards]
+    summary: Summary
+    analyses: Analyses
+    audit: Mapping[str, Any]
+
+
 def _result(
-    feed: Feed,
-    info: ScorerInfo,
-    summary: Summary,
-    *,
-    rewards: Sequence[Rewards],
-    extra: tuple[Mapping[str, Any], float, Scored],
+    feed: Feed, info: ScorerInfo, found: _Findings, *, scored: Scored, seconds: float
 ) -> Result:
-    audit, seconds, scored = extra
     suite, partial = feed.suite, None if feed.indices is None else len(feed.indices)
     return Result(
         source="measured",
@@ -174,16 +185,17 @@ def _result(
         },
         settings=info.settings,
         signature=signature(suite, info, partial=partial),
-        averages=summary.averages,
-        sections=summary.sections,
-        subsets=summary.subsets,
-        audit=audit,
+        averages=found.summary.averages,
+        sections=found.summary.sections,
+        subsets=found.summary.subsets,
+        analyses=found.analyses,
+        audit=found.audit,
         environment=_environment() | dict(scored.environment),
         timing={"seconds": round(seconds, 3)}
         | {name: round(value, 3) for name, value in scored.timing.items()},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=partial,
-        rewards=rewards,
+        rewards=found.rewards,
     )
 
 

@@ -326,15 +326,18 @@ class LogisticFit(NamedTuple):
     converged: bool
 
 
-def logistic_slope(x: npt.ArrayLike, y: npt.ArrayLike) -> LogisticFit:
+def logistic_slope(
+    x: npt.ArrayLike, y: npt.ArrayLike, *, counts: npt.ArrayLike | None = None
+) -> LogisticFit:
     """Fit a logistic regression of y on x by maximum likelihood.
 
     Args:
         x: at least two different values.
         y: outcomes in [0, 1]; a fraction counts as that share of a success.
+        counts: how often each pair of x and y was seen, above 0; None for once each.
 
     Raises:
-        ValueError: no value, unequal lengths, y outside [0, 1], or x constant.
+        ValueError: no value, unequal lengths, y outside [0, 1], a count not above 0, or x constant.
 
     Source: P. McCullagh, J. A. Nelder (1989), Generalized linear models, 2nd ed., section 4.4
     (iteratively reweighted least squares); A. Albert, J. A. Anderson (1984), On the existence of
@@ -343,14 +346,18 @@ def logistic_slope(x: npt.ArrayLike, y: npt.ArrayLike) -> LogisticFit:
     """
     xs, ys = _pairs("x", x, "y", y)
     _require_unit_range("y", ys)
+    seen = np.ones_like(xs) if counts is None else _pairs("x", xs, "counts", counts)[1]
+    if seen.min() <= 0.0:
+        raise ValueError(f"counts must be above 0, got {seen.min():g}")
     # Fitted on a standard scale, so that convergence does not depend on the unit of x.
-    centre, spread = float(xs.mean()), float(xs.std())
+    centre = float(np.average(xs, weights=seen))
+    spread = math.sqrt(float(np.average((xs - centre) ** 2, weights=seen)))
     if xs.min() == xs.max() or spread == 0.0:
         raise ValueError(f"a slope needs at least two different x, got only {xs[0]}")
     design = np.column_stack([np.ones_like(xs), (xs - centre) / spread])
     # The likelihood of separated data rises for ever; a few steps give the direction.
     separated = _separated(xs, ys)
-    beta, variance, settled = _fit_logistic(design, ys, steps=8 if separated else 100)
+    beta, variance, settled = _fit_logistic(design, ys, seen, steps=8 if separated else 100)
     slope = float(beta[1]) / spread
     intercept = float(beta[0]) - slope * centre
     return LogisticFit(slope, intercept, math.sqrt(variance) / spread, settled and not separated)
@@ -364,26 +371,28 @@ def _separated(x: Floats, y: Floats) -> bool:
     return bool(failures.max() <= successes.min() or successes.max() <= failures.min())
 
 
-def _fit_logistic(design: Floats, y: Floats, *, steps: int) -> tuple[Floats, float, bool]:
+def _fit_logistic(
+    design: Floats, y: Floats, counts: Floats, *, steps: int
+) -> tuple[Floats, float, bool]:
     """Coefficients, the slope's variance and whether they are the best, by Newton's method."""
-    beta, likelihood, variance = np.zeros(2), _log_likelihood(np.zeros_like(y), y), 0.0
+    beta, likelihood, variance = np.zeros(2), _log_likelihood(np.zeros_like(y), y, counts), 0.0
     for _ in range(steps):
         p = _sigmoid(design @ beta)
-        information: Floats = (design.T * (p * (1.0 - p))) @ design
+        information: Floats = (design.T * (counts * p * (1.0 - p))) @ design
         trusted = float(information[0, 0] * information[1, 1])
         if trusted - float(information[0, 1]) ** 2 <= 1e-13 * trusted:
             # Nothing but rounding is left of the curvature, and a step from here could go anywhere.
             return beta, variance, False
         covariance = np.linalg.inv(information)
         variance = float(covariance[1, 1])
-        gradient = design.T @ (y - p)
+        gradient = design.T @ (counts * (y - p))
         step = covariance @ gradient
         promised = float(gradient @ step)
-        proposed = _log_likelihood(design @ (beta + step), y)
+        proposed = _log_likelihood(design @ (beta + step), y, counts)
         # The slack is the rounding of the sum; without it the last steps would be halved for ever.
         while proposed < likelihood - 1e-12 * abs(likelihood):
             step = step / 2.0
-            proposed = _log_likelihood(design @ (beta + step), y)
+            proposed = _log_likelihood(design @ (beta + step), y, counts)
         beta, likelihood = beta + step, proposed
         # Newton squares its error at every step: what the one just taken has left is nothing.
         if promised < 1e-16:
@@ -391,8 +400,8 @@ def _fit_logistic(design: Floats, y: Floats, *, steps: int) -> tuple[Floats, flo
     return beta, variance, False
 
 
-def _log_likelihood(log_odds: Floats, y: Floats) -> float:
-    return float(np.sum(y * log_odds - np.logaddexp(0.0, log_odds)))
+def _log_likelihood(log_odds: Floats, y: Floats, counts: Floats) -> float:
+    return float(np.sum(counts * (y * log_odds - np.logaddexp(0.0, log_odds))))
 
 
 def _sigmoid(log_odds: Floats) -> Floats:

@@ -4,21 +4,26 @@ import csv
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from rmbench.aggregate import Accuracy
+from rmbench.comparison import counted
 from rmbench.result import DIGITS, SLICE_COLUMNS, Result
+from rmbench.stats import LogisticFit, normal_quantile
 from rmbench.suite import Suite
 
 __all__ = [
     "FORMATS",
     "Table",
+    "analysis_notes",
     "card_table",
     "format_table",
     "interval_text",
+    "odds_ratio",
     "percent",
     "printable",
     "result_table",
@@ -27,6 +32,7 @@ __all__ = [
     "source_notes",
 ]
 
+ZERO_WIDTH: Final = "\u200b"
 FORMATS: Final = ("table", "markdown", "csv", "json", "latex", "html")
 
 
@@ -113,11 +119,29 @@ def _body(table: Table, style: _Style) -> str:
     )
 
 
+# What GitHub and GitLab turn into a mention, an issue, a link or mathematics, though it stands as
+# plain text: the match is kept, and what follows it is parted from it.
+_REFERENCES: Final = re.compile(
+    r"(?<![A-Za-z0-9])@(?=\w)"  # @user; inside a word, as in model@1a2b3c4, it is none
+    r"|@(?=[\w-]+\.\w)"  # name@example.org
+    r"|[#!%~$](?=\w)"  # #12, !12, %12, ~label, $12 and $x$
+    r"|\bGH-(?=\d)"
+    r"|(?<=[a-z]):(?=//)|\bwww(?=\.)",
+    re.IGNORECASE,
+)
+
+
 def _escaped(text: str) -> str:
-    """Return text that ends no Markdown cell, and opens no HTML, link, emphasis or code."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
+    """Return text that ends no Markdown cell, and opens no HTML, link, emphasis or code.
+
+    Nor does it call anyone: a zero-width space stands after the @ of ``@user``, the # of ``#12``
+    and the like, where no escape would help, since GitHub looks for them in what is shown.
+    """
+    text = _REFERENCES.sub(f"\\g<0>{ZERO_WIDTH}", printable(text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
     # An underscore between letters is one for GitHub too.
-    return re.sub(r"[\\`*\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    text = re.sub(r"[\\`*~\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    return text.replace("|", "&#124;").replace(ZERO_WIDTH, "&#8203;")
 
 
 LATEX: Final = str.maketrans(
@@ -195,8 +219,13 @@ def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Tabl
         for group in groups
         for name, item in group.items()
     ]
-    part = f" (partial: {result.partial} comparisons)" if result.partial is not None else ""
-    notes = [*_meanings(suite, result), *audit_notes(result, suite), *source_notes(result, suite)]
+    part = (
+        f" (partial: {counted(result.partial, 'comparisons')})"
+        if result.partial is not None
+        else ""
+    )
+    notes = [*_meanings(suite, result), *analysis_notes(result), *audit_notes(result, suite)]
+    notes += source_notes(result, suite)
     notes += _left_out(result, suite)
     return Table(
         title=f"{suite.title}: {result.model['id']}{part}",
@@ -232,14 +261,58 @@ def _meanings(suite: Suite, result: Result) -> list[str]:
     ]
 
 
+def analysis_notes(result: Result) -> list[str]:
+    """Return a line on length and one on calibration, each only where it has something to tell.
+
+    Of a rule they would tell what the rule says of itself.
+    """
+    found = result.analyses if result.model.get("kind") != "builtin" else None
+    notes = []
+    if found is not None and found.length is not None and found.length.tells:
+        longer, shorter = found.length.longer, found.length.shorter
+        assert longer is not None and shorter is not None, "else nothing is told"
+        odds = odds_ratio(found.length.fit)
+        more = f"; odds of winning times {odds} per 1,000 characters more" if odds else ""
+        notes.append(
+            f"length: chosen longer in {longer.n:,}: {percent(longer.accuracy)} %;"
+            f" shorter in {shorter.n:,}: {percent(shorter.accuracy)} %{more}"
+        )
+    if found is not None and found.calibration is not None and found.calibration.tells:
+        item = found.calibration
+        notes.append(
+            f"calibration: by its margins {percent(item.confidence)} % sure, and right on"
+            f" {percent(item.right)} % (expected calibration error {item.error:.3f})"
+        )
+    return notes
+
+
+def odds_ratio(fit: LogisticFit | None) -> str | None:
+    """Return by what the odds are multiplied per step, ``1.43 (1.30 to 1.57)``; None if unknown.
+
+    The interval is Wald's, at 95 %.
+    """
+    if fit is None or not fit.converged:
+        return None
+    reach = normal_quantile(0.95) * fit.standard_error
+    low, middle, high = (_factor(fit.slope + shift) for shift in (-reach, 0.0, reach))
+    return f"{middle} ({low} to {high})"
+
+
+def _factor(log_odds: float) -> str:
+    if abs(log_odds) > math.log(1000):
+        return "over 1,000" if log_odds > 0 else "under 0.001"
+    return f"{math.exp(log_odds):.3g}"
+
+
 AUDIT_WORDS: Final = {
     "near_ties": "margins below one step of the precision",
     "overflowed": "conversations over the limit of length",
     "dropped": "comparisons dropped",
     "identical_inputs": "comparisons whose two sides gave the model the same tokens",
     "identical_responses": "comparisons with the same text on both sides",
-    "duplicates": "comparisons that repeat an earlier one",
+    "duplicates": "comparisons equal to an earlier one",
     "empty": "comparisons with an empty text",
+    "equal_scores": "comparisons whose annotators gave both sides the same score",
 }
 
 
@@ -249,15 +322,23 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
     if result.audit.get("ties"):
         is_shared = suite.credit.rule == "best-of"
         earns = "shares the credit" if is_shared else f"earns {suite.credit.tie:g}"
-        found.append(f"{result.audit['ties']} ties (each {earns})")
+        found.append(f"{counted(result.audit['ties'], 'ties')} (each {earns})")
     for key, words in AUDIT_WORDS.items():
         if result.audit.get(key):
-            found.append(f"{result.audit[key]} {words}")
+            found.append(f"{counted(result.audit[key], words)}{_share(result, key)}")
     for way, difference in result.audit.get("refused_batching", {}).items():
         if difference is not None:  # else the model does not allow it, which moves no number
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
     found += _recheck_notes(result.audit)
     return ["audit: " + "; ".join(found)] if found else []
+
+
+def _share(result: Result, key: str) -> str:
+    """Return in brackets how much of the data a count is, where that says how far to trust it."""
+    count, total = result.audit[key], result.suite.get("comparisons")
+    if key != "equal_scores" or not isinstance(count, int) or not isinstance(total, int):
+        return ""
+    return f" ({100 * count / max(total, 1):.1f} %)"
 
 
 def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
@@ -350,6 +431,13 @@ def results_as_csv(results: Sequence[Result]) -> str:
     rows: list[Sequence[Any]] = [["suite", "model", "source", *SLICE_COLUMNS]]
     for result in results:
         head = [result.suite["name"], result.model["id"], result.source]
-        frame = result.to_frame().round(DIGITS).astype(object)
-        rows += [[*head, *values] for values in frame.where(frame.notna(), "").to_numpy().tolist()]
+        for item in result.slices():
+            cells = (_rounded(item[column]) for column in SLICE_COLUMNS)
+            rows.append([*head, *cells])
     return _csv(rows)
+
+
+def _rounded(value: Any) -> Any:
+    if value is None:
+        return ""
+    return round(value, DIGITS) if isinstance(value, float) else value

@@ -1,6 +1,7 @@
 """Comparisons and gates as tables, JSON and JUnit."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +9,7 @@ from xml.etree import ElementTree
 
 from rmbench.check import Finding, Gate
 from rmbench.compare import Contrast, Verdict
-from rmbench.comparison import Comparison
+from rmbench.comparison import Comparison, counted
 from rmbench.errors import ResultError
 from rmbench.flips import Flip
 from rmbench.result import Result
@@ -19,8 +20,10 @@ __all__ = [
     "contrast_as_csv",
     "contrast_as_json",
     "flips_table",
+    "flips_text",
     "format_gate",
     "gate_table",
+    "split_changes",
     "write_gate",
 ]
 
@@ -45,10 +48,22 @@ def compare_table(contrast: Contrast, *, alpha: float) -> Table:
             f"mark at p (Holm) <= {alpha:g}: + B is better, - worse, blank neither, x not"
             " comparable; p is two-sided and adjusted among subsets, sections and averages apart",
             "won, lost: comparisons that earn more, less credit in B; intervals are not adjusted",
+            *_agreement_note(contrast),
             *contrast.notes,
             *_signatures(contrast),
         ],
     )
+
+
+def _agreement_note(contrast: Contrast) -> list[str]:
+    found = contrast.agreement
+    if found is None:
+        return []
+    kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
+    return [
+        f"agreement: {percent(found.same)} % of {found.n:,} comparisons end alike in A and B;"
+        f" Cohen's kappa {kappa}"
+    ]
 
 
 def _name(result: Result) -> str:
@@ -56,10 +71,49 @@ def _name(result: Result) -> str:
 
 
 def _differences(contrast: Contrast, old: str, new: str) -> list[str]:
-    return [
-        f"differs: {key}: {old} {before or 'not set'}, {new} {after or 'not set'}"
-        for key, before, after in contrast.changed
+    """Return a line for each setting that differs, and one for all that a side cannot have."""
+    lines, rows = split_changes(contrast, old, new)
+    return lines + [
+        f"differs: {key.replace('_', ' ')}: {old} {_brief(key, before)}, {new} {_brief(key, after)}"
+        for key, before, after in rows
     ]
+
+
+def split_changes(
+    contrast: Contrast, old: str, new: str
+) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """Return what differs between two runs, without a row for each setting a side cannot have.
+
+    Args:
+        contrast: two results.
+        old: what the first is called.
+        new: what the second is called.
+
+    Returns:
+        A sentence for each side that has none of a model's settings, and the other changes: name,
+        old, new.
+    """
+    lines: list[str] = []
+    rows = list(contrast.changed)
+    for place, (result, name) in enumerate(((contrast.old, old), (contrast.new, new)), 1):
+        keys = ", ".join(row[0].replace("_", " ") for row in contrast.changed if not row[place])
+        words = _without(result, keys)
+        if words and keys:
+            lines.append(f"{name} ({_name(result)}) {words}")
+            rows = [row for row in rows if row[place]]
+    return lines, rows
+
+
+def _without(result: Result, keys: str) -> str:
+    """Say why a result has none of a model's settings; nothing if it has them."""
+    if result.model.get("kind") == "builtin":
+        return f"is a rule, to which these do not apply: {keys}"
+    return "" if result.settings else f"was recorded without {keys}"
+
+
+def _brief(key: str, value: str) -> str:
+    """Return a setting; of a digest the first digits, as they stand in a signature."""
+    return (value[:7] if key.endswith("sha256") else value) or "not set"
 
 
 def _signatures(contrast: Contrast) -> list[str]:
@@ -115,14 +169,18 @@ def contrast_as_json(
 
 
 def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:
-    """Return a comparison as CSV, a line per slice; numbers as in ``contrast_as_json``."""
+    """Return a comparison as CSV; numbers as in ``contrast_as_json``.
+
+    A line per slice, and one of level ``suite`` for how far the two agree on all comparisons.
+    """
     columns = ["level", "name", "old", "new", "n", "difference", "low", "high"]
-    columns += ["p", "p_drop", "p_holm", "won", "lost", "mark"]
-    rows = []
-    for item in contrast.verdicts:
-        record = _verdict_record(item) | {"mark": item.mark(alpha)}
-        cells = [record.get(column) for column in columns]
-        rows.append(["" if cell is None else str(cell) for cell in cells])
+    columns += ["p", "p_drop", "p_holm", "won", "lost", "mark", "same", "kappa"]
+    records = [_verdict_record(item) | {"mark": item.mark(alpha)} for item in contrast.verdicts]
+    if contrast.agreement is not None:
+        whole = {"level": "suite", "name": contrast.suite.name}
+        records.append(whole | contrast.agreement._asdict())
+    cells = [[record.get(column) for column in columns] for record in records]
+    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
     return format_table(Table(title="", columns=columns, rows=rows), "csv")
 
 
@@ -135,6 +193,7 @@ def _contrast_record(contrast: Contrast) -> dict[str, Any]:
         "changed": [
             {"name": key, "old": before, "new": after} for key, before, after in contrast.changed
         ],
+        "agreement": None if contrast.agreement is None else contrast.agreement._asdict(),
         "notes": list(contrast.notes),
         "slices": [_verdict_record(item) for item in contrast.verdicts],
     }
@@ -179,8 +238,51 @@ def flips_table(flips: Sequence[Flip], total: int, texts: Mapping[str, Compariso
     notes = ["largest change of margin first, in units of each result's root mean square margin"]
     if not texts:
         notes.append("for the texts, say where the rows are with --data")
-    title = f"{len(flips)} of {total} comparisons that changed sides"
+    title = _flips_title(len(flips), total)
     return Table(title=title, columns=columns, rows=rows, notes=notes, numeric=False)
+
+
+def flips_text(
+    flips: Sequence[Flip], total: int, texts: Mapping[str, Comparison], *, width: int
+) -> str:
+    """Return what ``flips_table`` holds as a paragraph for each flip, for a terminal.
+
+    Args:
+        flips: to list.
+        total: how many changed sides in all.
+        texts: by id, where the data is at hand; else empty.
+        width: characters of a line.
+    """
+    table = flips_table(flips, total, {})
+    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
+    paragraphs = [_flip_lines(flip, texts.get(flip.id), width) for flip in flips]
+    return "\n\n".join([table.title, *paragraphs, "\n".join(notes[: None if not texts else 1])])
+
+
+def _flip_lines(flip: Flip, comparison: Comparison | None, width: int) -> str:
+    credits = f"credit {flip.old_credit:g} → {flip.new_credit:g}"
+    lines = [
+        printable(flip.id),
+        f"    {credits}, margin {flip.old_margin:+.4g} → {flip.new_margin:+.4g}",
+    ]
+    if comparison is not None:
+        for name, text in zip(("prompt", "chosen", "rejected"), _texts(comparison), strict=True):
+            head = f"    {name:<8}  "
+            lines += textwrap.wrap(
+                printable(" ".join(text.split()))[: 3 * width],
+                max(width, 2 * len(head)),
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+                max_lines=2,
+                placeholder=" …",
+            ) or [head.rstrip()]
+    return "\n".join(lines)
+
+
+def _flips_title(shown: int, total: int) -> str:
+    """Say of how many comparisons that changed sides how many follow."""
+    whole = counted(total, "comparisons")
+    return f"{whole} changed sides" + (f"; {shown:,} of them:" if shown < total else "")
 
 
 def _flip_cells(flip: Flip) -> list[str]:
@@ -190,8 +292,11 @@ def _flip_cells(flip: Flip) -> list[str]:
 
 
 def _excerpts(comparison: Comparison) -> list[str]:
-    texts = (comparison.prompt[-1].content, comparison.chosen[0], comparison.rejected[0])
-    return [_excerpt(text) for text in texts]
+    return [_excerpt(text) for text in _texts(comparison)]
+
+
+def _texts(comparison: Comparison) -> tuple[str, str, str]:
+    return comparison.prompt[-1].content, comparison.chosen[0], comparison.rejected[0]
 
 
 def _excerpt(text: str) -> str:

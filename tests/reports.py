@@ -8,7 +8,7 @@ from typing import Any
 
 from rmbench.comparison import Conversation
 from rmbench.data import open_feed
-from rmbench.result import write_result
+from rmbench.records import write_result
 from rmbench.run import evaluate_feed
 from rmbench.scorers import Scored, ScorerInfo
 from rmbench.suite import load_suite

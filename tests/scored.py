@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rmbench.aggregate import summarize
-from rmbench.result import Result, Rewards
+from rmbench.result import Result
+from rmbench.rewards import Rewards
 from rmbench.run import judge
 from rmbench.suite import Average, Columns, Credit, Section, Source, Suite
 

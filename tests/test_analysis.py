@@ -12,16 +12,19 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from rmbench.analysis import (
+    LengthBias,
+    Sureness,
     agreement,
+    analyse,
     ending,
     length_bias,
-    length_difference,
     margin,
     margin_calibration,
+    sureness,
 )
 from rmbench.comparison import Comparison, Message
 from rmbench.credit import Outcome
-from rmbench.result import Rewards
+from rmbench.rewards import Rewards
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)
 LETTERS = {"w": WON, "l": LOST, "t": TIED, "d": None}
@@ -71,7 +74,7 @@ def test_the_difference_in_length_is_the_margin_of_the_length_baseline() -> None
         chosen=("four", "\U0001f642"),  # a code point beyond the basic plane is one character
         rejected=("1", "seven77"),
     )
-    assert length_difference(comparison) == 4 - 7
+    assert comparison.length_difference() == 4 - 7
 
 
 def test_accuracy_is_split_by_the_sign_of_the_difference() -> None:
@@ -196,3 +199,63 @@ def test_models_that_always_win_agree_but_have_no_kappa() -> None:
 
 def test_models_that_share_no_comparison_have_no_agreement() -> None:
     assert agreement(outcomes("wd"), outcomes("dw")) is None
+
+
+# --- one result ----------------------------------------------------------------------------------
+
+
+def test_sureness_by_hand() -> None:
+    # sigmoid(ln 4) = 0.8 three times, right twice; sigmoid(ln 1.5) = 0.6 once, right.
+    found = sureness([math.log(4), math.log(4), -math.log(4), math.log(1.5), None])
+    assert found is not None
+    assert found.n == 4
+    assert found.confidence == pytest.approx((3 * 0.8 + 0.6) / 4)
+    assert found.right == pytest.approx(3 / 4)
+    assert found.error == pytest.approx((3 * abs(2 / 3 - 0.8) + abs(1 - 0.6)) / 4)
+    assert found.brier == pytest.approx((2 * 0.2**2 + 0.8**2 + 0.4**2) / 4)
+
+
+def test_a_model_that_is_as_sure_as_right_is_not_told() -> None:
+    sure = Sureness(error=0.2, brier=0.2, confidence=0.9, right=0.7, n=100)
+    assert sure.tells  # Wilson's interval of 70 of 100 ends at 0.78
+    assert not Sureness(error=0.2, brier=0.2, confidence=0.9, right=0.7, n=4).tells
+    assert not Sureness(error=0.04, brier=0.2, confidence=0.9, right=0.7, n=100).tells
+
+
+@pytest.mark.parametrize(
+    ("letters", "tells"), [("w" * 20 + "l" * 20, True), ("wl" * 20, False), ("w" * 40, False)]
+)
+def test_length_tells_when_the_intervals_of_its_two_sides_part(letters: str, tells: bool) -> None:
+    bias = length_bias([1] * 20 + [-1] * 20, outcomes(letters))
+    assert bias is not None
+    assert bias.tells == tells
+
+
+def test_length_cannot_tell_with_one_side_alone() -> None:
+    bias = length_bias([1, 2, 0], outcomes("wlt"))
+    assert isinstance(bias, LengthBias)
+    assert not bias.tells
+
+
+def test_equal_differences_share_a_bin() -> None:
+    rng = np.random.default_rng(3)
+    differences = rng.integers(-4, 5, size=500).tolist()
+    bias = length_bias(differences, outcomes("wl" * 250))
+    assert bias is not None
+    for before, after in zip(bias.bins, bias.bins[1:], strict=False):
+        assert before.high < after.low
+
+
+def test_a_rule_has_no_calibration_and_unknown_lengths_no_bias() -> None:
+    rewards = [Rewards("s/1", (1.0,), (0.0,)), Rewards("s/2", (None,), (0.0,))]
+    found = analyse(rewards, outcomes("wd"), differences=[5, 6], is_rule=True)
+    assert found.calibration is None
+    assert list(found.by_length()) == ["chosen longer"]
+    found = analyse(rewards, outcomes("wd"), differences=None, is_rule=False)
+    assert (found.length, found.by_length()) == (None, {})
+    assert found.calibration is not None and found.calibration.n == 1
+
+
+def test_lengths_that_are_not_one_per_comparison_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 differences in length for 1 outcomes"):
+        length_bias([1, 2], outcomes("w"))

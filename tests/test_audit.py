@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rmbench.audit import audit_rewards, step
 from rmbench.credit import Outcome
-from rmbench.result import Rewards
+from rmbench.rewards import Rewards
 from rmbench.scorers import Scored, ScorerInfo
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)

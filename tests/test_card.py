@@ -14,7 +14,7 @@ from scored import TOY, published, toy_margins, toy_result
 from rmbench.card import merge_card, model_index, to_yaml
 from rmbench.cli import main
 from rmbench.errors import ResultError
-from rmbench.result import read_published, write_result
+from rmbench.records import read_published, write_result
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 from rmbench.suite import load_suite

@@ -21,7 +21,8 @@ from rmbench.cli import main
 from rmbench.compare import compare
 from rmbench.errors import ResultError
 from rmbench.lookup import find_baseline
-from rmbench.result import Result, write_result
+from rmbench.records import write_result
+from rmbench.result import Result
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 from rmbench.suite import load_suite

@@ -1,6 +1,9 @@
 """The command line as its user sees it: what is printed where, and the exit code."""
 
 import json
+import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rmbench.cli import main
-from rmbench.result import read_result
+from rmbench.records import read_result
 from rmbench.suite import bundled_folder
 
 VERSION = metadata.version("rmbench")
@@ -107,7 +110,8 @@ def test_a_run_prints_other_formats(fmt: str) -> None:
         assert record == json.loads(Path("results/mini/length.json").read_text())
     elif fmt == "csv":
         assert text.splitlines()[1].startswith("mini,length,measured,average,pooled,0.5,")
-        assert len(text.splitlines()) == 1 + 2 + 4 + 6
+        # head, averages, sections, subsets, and by length: no two responses of mini are as long
+        assert len(text.splitlines()) == 1 + 2 + 4 + 6 + 2
     else:
         assert "| Chat Hard |        50.00 |    37.7 to 62.3 |  60 |    30 |      0 |" in text
 
@@ -247,8 +251,68 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("rmbench.run.evaluate_feed", break_down)
-    with pytest.raises(ZeroDivisionError):
-        rmbench("run", "--model", "length")
+    result = rmbench("run", "--model", "length")
+    assert result.exit_code == 70  # EX_SOFTWARE of sysexits.h; 1 would be a failed gate
+    assert "Traceback (most recent call last):" in result.stderr
+    assert "ZeroDivisionError" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("rmbench: this is a bug of rmbench, ")
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rmbench.run.evaluate_feed", interrupt)
+    result = rmbench("run", "--model", "length")
+    assert result.exit_code == 130  # 128 + SIGINT, as shells have it
+    assert result.stderr == "\nrmbench: stopped\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_stops_a_real_process_with_130() -> None:
+    program = (
+        "import os, signal, rmbench.run as run\n"
+        "run.evaluate_feed = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from rmbench.cli import main\n"
+        "main(['run', '--model', 'length'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.decode().strip() == "rmbench: stopped"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes as POSIX has them")
+def test_a_reader_that_goes_away_is_no_failed_gate() -> None:
+    program = "from rmbench.cli import main; main(['suites', 'list'])"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")  # 128 + SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--dtype", "float32", "--template", "none"), "--dtype, --template: without effect on"),
+        (("--seed", "3"), "--seed: without effect on"),
+        (("--limit", "2"), None),
+    ],
+)
+def test_options_that_a_rule_cannot_use_are_told(
+    arguments: tuple[str, ...], told: str | None
+) -> None:
+    result = rmbench("run", "--model", "length", *arguments)
+    assert result.exit_code == 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("rmbench: ")]
+    assert lines == ([f"rmbench: {told} length (a rule)"] if told else [])
+
+
+def test_a_seed_for_random_beside_other_models_is_meant() -> None:
+    result = rmbench("run", "--model", "random", "--model", "length", "--seed", "3")
+    assert "without effect" not in result.stderr
 
 
 # --- leaderboard ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from scored import COUNTS, TOY, published, toy_ids, toy_margins, toy_result, toy_suite
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportions_ztest
 
@@ -24,11 +25,12 @@ from rmbench.errors import ResultError, SuiteError
 from rmbench.flips import find_flips, find_texts
 from rmbench.importing import import_results
 from rmbench.lookup import find_result
-from rmbench.result import Result, write_result
+from rmbench.records import write_result
+from rmbench.result import Result
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 from rmbench.suite import load_suite
-from rmbench.verdicts import compare_table
+from rmbench.verdicts import compare_table, flips_text
 
 
 def pick(contrast: Contrast, name: str) -> Verdict:
@@ -165,7 +167,8 @@ def test_what_one_of_the_two_dropped_is_left_out_of_both() -> None:
     assert pick(contrast, "a").n == 39
     assert pick(contrast, "pooled").n == 153
     assert any(
-        note.startswith("2 comparisons that one of the two dropped") for note in contrast.notes
+        note == "left out of both: 2 comparisons that one of the two dropped"
+        for note in contrast.notes
     )
 
 
@@ -256,7 +259,7 @@ def test_parts_of_other_comparisons_are_told_apart_by_id() -> None:
     one = toy_result([1.0] * 20, ids=ids[:20], partial=20)
     two = toy_result([1.0] * 20, ids=ids[1:], partial=20)
     with pytest.raises(
-        ResultError, match='2 comparisons stand in one of them alone, such as "a/0"'
+        ResultError, match='in one of them alone there are 2 comparisons, such as "a/0"'
     ):
         compare(one, two, TOY)
 
@@ -283,6 +286,74 @@ def test_settings_that_differ_stand_above_the_table() -> None:
         "differs: dtype: A float32, B bfloat16",
         "differs: torch: A not set, B 9",
     ]
+
+
+def test_what_a_side_cannot_have_is_one_line() -> None:
+    rule = replace(OLD, model={"id": "length", "kind": "builtin"}, settings={"seed": 0})
+    model = replace(NEW, settings={"dtype": "float32", "template_sha256": "ab" * 32, "seed": 1})
+    assert compare_table(compare(rule, model, TOY), alpha=0.05).above == [
+        "A (length) is a rule, to which these do not apply: dtype, template sha256",
+        "differs: seed: A 0, B 1",
+    ]
+    bare = replace(NEW, settings={})
+    assert compare_table(compare(model, bare, TOY), alpha=0.05).above == [
+        "B (new) was recorded without dtype, seed, template sha256"
+    ]
+    other = replace(model, settings={**model.settings, "template_sha256": "cd" * 32})
+    assert compare_table(compare(model, other, TOY), alpha=0.05).above == [
+        "differs: template sha256: A abababa, B cdcdcdc"
+    ]
+
+
+def test_agreement_is_that_of_statsmodels() -> None:
+    contrast = compare(OLD, NEW, TOY)
+    sides = [[item.chosen[0] > item.rejected[0] for item in r.rewards] for r in (OLD, NEW)]  # type: ignore[operator]
+    counts = np.array(
+        [
+            [sum((a, b) == pair for a, b in zip(*sides, strict=True)) for pair in row]
+            for row in (((True, True), (True, False)), ((False, True), (False, False)))
+        ]
+    )
+    found = contrast.agreement
+    assert found is not None and found.kappa is not None
+    assert found.kappa == pytest.approx(cohens_kappa(counts).kappa)
+    assert found.same == pytest.approx(np.trace(counts) / counts.sum())
+    note = f"Cohen's kappa {found.kappa:.2f}"
+    assert any(line.endswith(note) for line in compare_table(contrast, alpha=0.05).notes)
+
+
+def test_results_in_another_order_agree_by_id() -> None:
+    backwards = replace(OLD, rewards=list(reversed(OLD.rewards)))
+    found = compare(OLD, backwards, TOY).agreement
+    assert found is not None
+    assert (found.same, found.kappa) == (1.0, 1.0)
+
+
+def test_without_rewards_nothing_is_said_of_agreement() -> None:
+    assert compare(published({"X": 0.9}), NEW, TOY).agreement is None
+
+
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_flips_stay_within_the_width(width: int) -> None:
+    mini = load_suite("mini")
+    contrast = compare(*(evaluate(mini, load_scorer(m)) for m in ("length", "shorter")), mini)
+    flips = find_flips(contrast)[:5]
+    texts = find_texts(contrast, [flip.id for flip in flips])
+    text = flips_text(flips, 240, texts, width=width)
+    first, *paragraphs, _ = text.split("\n\n")
+    assert first == "240 comparisons changed sides; 5 of them:"
+    assert [paragraph.splitlines()[0] for paragraph in paragraphs] == [flip.id for flip in flips]
+    assert max(len(line) for p in paragraphs for line in p.splitlines()[2:]) <= width
+    for paragraph, flip in zip(paragraphs, flips, strict=True):
+        flat = " ".join(paragraph.split())
+        assert " ".join(texts[flip.id].prompt[-1].content.split())[:10] in flat
+
+
+def test_flips_without_texts_say_where_to_get_them() -> None:
+    flips = find_flips(compare(OLD, NEW, TOY))
+    text = flips_text(flips, len(flips), {}, width=100)
+    assert text.startswith(f"{len(flips)} comparisons changed sides\n")
+    assert text.endswith("for the texts, say where the rows are with --data")
 
 
 def test_flips_are_those_whose_credit_changed_by_size_of_the_change() -> None:
@@ -328,6 +399,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results"
 
 
+NO_AGREEMENT = {"same": "", "kappa": ""}
+
+
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     return result.exit_code, result.stdout + result.stderr
@@ -338,7 +412,7 @@ def test_compare_takes_names_and_lists_flips_with_their_texts() -> None:
     code, text = run("compare", "mini/length", "mini/shorter", "--flips", "2")
     assert code == 0
     assert text.startswith("rmbench mini")
-    assert "2 of 240 comparisons that changed sides" in text
+    assert "240 comparisons changed sides; 2 of them:" in text
     assert "prompt" in text
 
 
@@ -346,10 +420,15 @@ def test_compare_takes_names_and_lists_flips_with_their_texts() -> None:
 def test_csv_and_json_carry_the_same_numbers_in_full() -> None:
     command = ["compare", "mini/length", "mini/shorter", "--format"]
     rows = list(csv.DictReader(io.StringIO(run(*command, "csv")[1])))
-    slices = json.loads(run(*command, "json")[1])["slices"]
-    assert len(rows) == len(slices) == 12  # six subsets, four sections, two averages
+    record = json.loads(run(*command, "json")[1])
+    slices = record["slices"]
+    assert len(slices) == 12  # six subsets, four sections, two averages
+    *rows, whole = rows
     for row, item in zip(rows, slices, strict=True):
-        assert {key: str(value) for key, value in item.items()} == row
+        assert {key: str(value) for key, value in item.items()} | NO_AGREEMENT == row
+    filled = {key: value for key, value in whole.items() if value}
+    agreed = {key: str(value) for key, value in record["agreement"].items()}
+    assert filled == {"level": "suite", "name": "mini"} | agreed
 
 
 @pytest.mark.usefixtures("results")

@@ -51,16 +51,31 @@ def test_an_own_scorer_takes_twenty_lines() -> None:
 
 
 def test_two_responses_are_scored_by_a_baseline() -> None:
-    lines = run("score_two_responses.py", "length").splitlines()
+    *lines, empty, verdict = run("score_two_responses.py", "length").splitlines()
     # The number of characters of each response, counted in another way.
     texts = [line.split("  ", 1)[1].strip() for line in map(str.strip, lines)]
-    assert [float(line.split()[0]) for line in lines] == [len(text.encode()) for text in texts]
+    sizes = [len(text.encode()) for text in texts]
+    assert [float(line.split()[0]) for line in lines] == sizes
+    assert (empty, verdict) == ("", f"length prefers the second, by {sizes[1] - sizes[0]}.0000")
 
 
 def test_two_responses_are_scored_by_the_small_model() -> None:
-    lines = run("score_two_responses.py").splitlines()
+    *lines, _, verdict = run("score_two_responses.py").splitlines()
     assert len(lines) == 2
     assert all(re.fullmatch(rf" *{NUMBER}  \S.*", line) for line in lines)
+    first, second = (float(line.split()[0]) for line in lines)
+    assert verdict.startswith(f"tiny prefers the {'first' if first > second else 'second'}, by ")
+
+
+def test_a_wrong_model_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "score_two_responses.py"), "no-such-model"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("score_two_responses.py: no-such-model: no such folder and no ")
 
 
 def test_the_training_of_tiny_runs_in_short(test_data: Path, tmp_path: Path) -> None:

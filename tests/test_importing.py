@@ -15,7 +15,8 @@ from rmbench.cli import main
 from rmbench.compare import compare
 from rmbench.errors import DataError, ResultError
 from rmbench.importing import import_results
-from rmbench.result import Result, read_result, write_result
+from rmbench.records import read_result, write_result
+from rmbench.result import Result
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 from rmbench.suite import Suite, load_suite
@@ -179,6 +180,26 @@ def test_a_file_that_is_no_jsonl_is_one_line(tmp_path: Path, content: bytes, mes
         import_results(path, SMALL, model="m")
 
 
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores.json"])
+def test_a_key_that_stands_twice_is_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text('{"id": "a/0", "chosen": 1, "rejected": 0, "chosen": 2}\n')
+    with pytest.raises((DataError, ResultError)) as caught:
+        import_results(path, SMALL, model="m")
+    assert 'the key "chosen" stands twice in one object; remove one of them' in str(caught.value)
+
+
+def test_an_import_has_calibration_and_with_the_rows_length_bias(tmp_path: Path) -> None:
+    assert imported(tmp_path, WHOLE).analyses is not None
+    assert imported(tmp_path, WHOLE).analyses.length is None  # type: ignore[union-attr]
+    mini = load_suite("mini")
+    own = evaluate(mini, load_scorer("length"))
+    rows = [row(i.id, i.chosen[0], i.rejected[0]) for i in reversed(own.rewards)]
+    (result,) = import_results(lines(tmp_path, rows), mini, model="m")
+    assert result.analyses is not None and own.analyses is not None
+    assert result.analyses.length == own.analyses.length
+
+
 def test_a_broken_gzip_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl.gz"
     content = "".join(json.dumps(row(f"a/{i}")) + "\n" for i in range(1000))
@@ -193,7 +214,9 @@ def test_a_file_that_names_no_model_needs_one(tmp_path: Path) -> None:
 
 
 def test_without_rows_a_suite_of_unknown_size_cannot_be_told_whole(tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match="whether 4 comparisons are all of toy cannot be told"):
+    with pytest.raises(
+        ResultError, match=r"cannot tell whether all of toy is here, .* \(4 comparisons\); give"
+    ):
         imported(tmp_path, WHOLE, TOY)
 
 

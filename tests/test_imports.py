@@ -15,6 +15,7 @@ PACKAGE = ROOT / "rmbench"
 # A module imports only what stands before it; a package counts as one.
 ORDER = [
     "errors",
+    "strict_json",
     "comparison",
     "stats",
     "difference",
@@ -31,12 +32,15 @@ ORDER = [
     "scorers",
     "credit",
     "aggregate",
+    "rewards",
+    "analysis",
     "result",
+    "records",
     "lookup",
     "audit",
     "run",
+    "score_files",
     "importing",
-    "analysis",
     "compare",
     "flips",
     "check",
@@ -49,6 +53,7 @@ ORDER = [
     "report",
     "doctor",
     "cli",
+    "__main__",
 ]
 
 # Everything that is not the standard library, and who may import it. numpy is for all.
@@ -149,6 +154,8 @@ def test_no_error_is_swallowed_unnamed(path: Path) -> None:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ExceptHandler):
             caught = "" if node.type is None else ast.unparse(node.type)
+            if (label(path), caught) == ("cli/__init__.py", "Exception"):
+                continue  # the one place that gives a bug its exit code, after its traceback
             reraised = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
             is_named = caught not in {"", "Exception", "BaseException"}
             assert is_named or (caught == "BaseException" and reraised), (

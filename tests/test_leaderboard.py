@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import analyses
 from scored import TOY, published, toy_margins, toy_result
 
 from rmbench.aggregate import Accuracy
@@ -25,7 +26,8 @@ from rmbench.leaderboard import (
     leaderboard_table,
     transposed_table,
 )
-from rmbench.result import Result, read_published, write_result
+from rmbench.records import read_published, write_result
+from rmbench.result import Result
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 from rmbench.suite import load_suite
@@ -144,7 +146,7 @@ def test_partial_runs_and_other_versions_are_left_out() -> None:
     old = replace(whole, model={"id": "old"}, suite={**whole.suite, "version": 0})
     found = board(whole, part, old)
     assert list(ranks(found)) == ["whole"]
-    assert "left out: 1 results of another suite version" in found.notes
+    assert "left out: 1 result of another suite version" in found.notes
     with pytest.raises(ResultError, match="no results of a whole run"):
         board(part)
 
@@ -153,6 +155,20 @@ def test_published_rows_are_marked_and_cited() -> None:
     table = leaderboard_table(board(published({"X": 0.5}), toy_result(toy_margins(1), model="m")))
     assert [row[0] for row in table.rows] == ["m", "new †"]
     assert "† new: published, a card" in table.notes
+
+
+def test_analyses_stand_in_json_and_csv() -> None:
+    plain = toy_result(toy_margins(1), model="plain")
+    known = replace(plain, model={"id": "known"}, analyses=analyses())
+    (record,) = json.loads(as_json([board(known, plain)]))
+    found = {row["model"]: row["analyses"] for row in record["rows"]}
+    expected = known.to_dict()["analyses"]
+    del expected["length"]["bins"]
+    assert found == {"known": {"toy": expected}, "plain": {}}
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(as_csv(board(known, plain))))}
+    heads = ["chosen longer", "chosen shorter", "log-odds per 1000 characters", "calibration error"]
+    assert [rows["known"][head] for head in heads] == ["0.333333", "0.333333", "0.25", "0.1"]
+    assert [rows["plain"][head] for head in heads] == [""] * 4
 
 
 def test_results_on_other_texts_are_pointed_out() -> None:

@@ -21,10 +21,11 @@ import rmbench.report
 from rmbench.aggregate import Accuracy
 from rmbench.cli.report import report
 from rmbench.errors import ResultError, RmbenchError, SuiteError
+from rmbench.records import read_result, write_result
 from rmbench.report import gather, render_report
 from rmbench.report.figures import BarRow, RidgeRow, accuracy_bars, margin_ridges
 from rmbench.report.svg import Label
-from rmbench.result import read_result, read_rewards, write_result
+from rmbench.rewards import read_rewards
 from rmbench.run import evaluate
 from rmbench.scorers import load_scorer
 
@@ -236,6 +237,25 @@ def test_a_partial_run_says_so(tmp_path: Path) -> None:
 
 
 # --- with and without texts ----------------------------------------------------------------------
+
+
+def test_without_the_texts_length_is_what_the_record_says(tmp_path: Path) -> None:
+    texts = ["x" * (1 + i % 7) for i in range(40)]
+    suite = write_suite(tmp_path, make_rows(texts))
+    rows = tmp_path / "rows.jsonl"
+    longer = [json.loads(line) for line in rows.read_text().splitlines()]
+    for i, item in enumerate(longer):
+        item["chosen"] += "y" * (3 if i % 2 else 0)
+    rows.write_text("".join(json.dumps(item) + "\n" for item in longer))
+    (path,) = write_results(suite, tmp_path / "out", a=[float(i % 3) for i in range(80)])
+    shown = Page(render_report(gather([path], suites=[str(suite)])))
+    rows.rename(tmp_path / "elsewhere.jsonl")
+    bare = Page(render_report(gather([path], suites=[str(suite)])))
+    pattern = r"when the chosen response is .* longer: 20 as long: 0 shorter: 20 .*?Calibration"
+    found = [re.search(pattern, page.text) for page in (shown, bare)]
+    assert found[0] is not None and found[1] is not None
+    assert found[0][0] == found[1][0]
+    assert "characters more on the chosen side multiply the odds" in bare.text
 
 
 def test_without_the_texts_it_says_how_to_get_them(

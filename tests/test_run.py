@@ -12,7 +12,9 @@ import pytest
 
 import rmbench
 from rmbench import Conversation, Scored, ScorerError, ScorerInfo
-from rmbench.result import Result, Rewards, read_result, read_rewards, write_result
+from rmbench.records import read_result, write_result
+from rmbench.result import Result
+from rmbench.rewards import Rewards, read_rewards
 from rmbench.run import judge, recompute, signature
 from rmbench.suite import load_suite
 from rmbench.tables import percent

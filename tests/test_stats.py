@@ -297,6 +297,27 @@ def test_logistic_slope_is_that_of_statsmodels(seed: int, fractional: bool) -> N
     assert fitted.standard_error == pytest.approx(reference.bse[1], rel=1e-5)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_pairs_that_were_seen_several_times_weigh_as_in_statsmodels(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x = np.repeat(np.arange(-4.0, 5.0), 2)
+    y = np.tile([0.0, 1.0], 9)  # both outcomes at every x, so that there is a finite line
+    counts = generator.integers(1, 50, size=18)
+    fitted = stats.logistic_slope(x, y, counts=counts)
+    family = sm.families.Binomial()
+    reference = sm.GLM(y, sm.add_constant(x), family=family, freq_weights=counts).fit(tol=1e-14)
+    assert fitted.converged
+    assert fitted.slope == pytest.approx(reference.params[1], rel=1e-6, abs=1e-9)
+    assert fitted.standard_error == pytest.approx(reference.bse[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("counts", [[1.0, 0.0], [1.0, -1.0]])
+def test_a_pair_that_was_never_seen_is_refused(counts: list[float]) -> None:
+    with pytest.raises(ValueError, match="counts must be above 0, got"):
+        stats.logistic_slope([0.0, 1.0], [0.0, 1.0], counts=counts)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "sign"),
     [

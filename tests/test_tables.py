@@ -1,8 +1,11 @@
 """Tables to the last character, and nothing in them that a terminal or a page would obey."""
 
 import csv
+import html
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmbench.aggregate import Accuracy
-from rmbench.result import Result, read_published
+from rmbench.analysis import Analyses, LengthBias, Sureness
+from rmbench.comparison import counted
+from rmbench.records import read_published
+from rmbench.result import Result
+from rmbench.stats import LogisticFit
 from rmbench.suite import Average, Columns, Credit, Section, Source, Suite, load_suite
 from rmbench.tables import (
     FORMATS,
@@ -19,6 +26,7 @@ from rmbench.tables import (
     audit_notes,
     card_table,
     format_table,
+    odds_ratio,
     percent,
     printable,
     result_table,
@@ -142,6 +150,52 @@ def test_markdown_opens_no_html() -> None:
     assert "&amp;lt;" in text
 
 
+# As GitHub finds them in what a page shows, whatever escapes its source has: the patterns of its
+# html-pipeline (mentions), and the forms that its documentation of autolinks lists.
+CALLS = [
+    re.compile(r"(?:^|\W)@[a-z0-9][a-z0-9-]*", re.IGNORECASE),
+    re.compile(r"#\d|!\d|\bGH-\d", re.IGNORECASE),
+    re.compile(r"\b(?:https?|ftp)://\w|\bwww\.\w", re.IGNORECASE),
+    re.compile(r"[\w.+-]+@[\w-]+\.\w"),
+    re.compile(r"\$\w[^$]*\$"),
+]
+CALLING = [
+    "@user",
+    "a @user/team",
+    "#12",
+    "org/repo#12",
+    "!7",
+    "GH-7",
+    "https://example.org/x",
+    "HTTP://EXAMPLE.ORG",
+    "www.example.org",
+    "someone@example.org",
+    "$x$",
+]
+
+
+@pytest.mark.parametrize("text", CALLING)
+def test_markdown_calls_nobody_and_links_nowhere(text: str) -> None:
+    assert any(pattern.search(text) for pattern in CALLS)
+    table = Table(title=text, columns=[text, text], rows=[[text, text]], notes=[text])
+    shown = html.unescape(format_table(table, "markdown"))
+    assert not any(pattern.search(shown) for pattern in CALLS)
+    assert shown.replace("\u200b", "").count(text) == 6
+
+
+def test_a_signature_in_markdown_can_be_copied() -> None:
+    signature = "rewardbench:1|SultanR/SmolTulu-1.7b-RM@1a2b3c4|bfloat16|tmpl:tokenizer|rmbench:0.1"
+    table = Table(title="T", columns=["a", "b"], rows=[["x", "y"]], notes=[signature])
+    assert signature in html.unescape(format_table(table, "markdown"))
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\nb", "`a", "~~a~~", "\\", "<table>", "[a](b)", "*a*"])
+def test_markdown_keeps_a_table_whole(text: str) -> None:
+    table = Table(title="T", columns=["a", "b"], rows=[[text, text], ["x", "y"]])
+    lines = format_table(table, "markdown").splitlines()[2:]
+    assert [line.count("|") for line in lines] == [3, 3, 3, 3]
+
+
 @given(st.text())
 def test_what_is_printable_is_shown_as_it_is_and_all_else_escaped(text: str) -> None:
     shown = printable(text)
@@ -166,9 +220,60 @@ def test_the_table_of_a_result() -> None:
         "\n"
         "pooled: every comparison counts the same\n"
         "both: mean of A, B\n"
-        "audit: 2 ties (each earns 0.5); 1 comparisons dropped\n"
+        "audit: 2 ties (each earns 0.5); 1 comparison dropped\n"
         "small:1|org/m"
     )
+
+
+def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
+    longer = Accuracy(accuracy=0.812, low=0.79, high=0.83, n=1234, wins=1002, ties=0)
+    shorter = Accuracy(accuracy=0.221, low=0.2, high=0.24, n=1500, wins=331, ties=0)
+    # exp(1.1) = 3.004, exp(1.1 -+ 1.96 * 0.1) = 2.469 and 3.655
+    fit = LogisticFit(1.1, 0.0, 0.1, converged=True)
+    bias = LengthBias(longer=longer, equal=None, shorter=shorter, fit=fit, bins=())
+    sure = Sureness(error=0.239, brier=0.3, confidence=0.952, right=0.713, n=2734)
+    told = a_result(analyses=Analyses(length=bias, calibration=sure))
+    assert result_table(told, SUITE).notes[2:4] == [
+        "length: chosen longer in 1,234: 81.20 %; shorter in 1,500: 22.10 %; odds of winning times"
+        " 3 (2.47 to 3.65) per 1,000 characters more",
+        "calibration: by its margins 95.20 % sure, and right on 71.30 % (expected calibration error"
+        " 0.239)",
+    ]
+    even = replace(bias, shorter=longer)
+    quiet = a_result(analyses=Analyses(length=even, calibration=replace(sure, error=0.01)))
+    rule = replace(told, model={"id": "length", "kind": "builtin"})
+    for result in (quiet, rule, a_result()):
+        assert not any(
+            note.startswith(("length", "calib")) for note in result_table(result, SUITE).notes
+        )
+
+
+@pytest.mark.parametrize(
+    ("slope", "shown"),
+    [(0.0, "1 (0.822 to 1.22)"), (9.0, "over 1,000 (over 1,000 to over 1,000)")],
+)
+def test_odds_are_multiplied_by_the_exponential_of_the_slope(slope: float, shown: str) -> None:
+    # exp(1.96 * 0.1) = 1.2165, and its inverse 0.8220
+    assert odds_ratio(LogisticFit(slope, 0.0, 0.1, converged=True)) == shown
+    assert odds_ratio(LogisticFit(slope, 0.0, 0.1, converged=False)) is None
+    assert odds_ratio(None) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "shown"),
+    [
+        (1, "comparisons", "1 comparison"),
+        (0, "ties", "0 ties"),
+        (1200, "margins below one step", "1,200 margins below one step"),
+        (1, "comparisons equal to an earlier one", "1 comparison equal to an earlier one"),
+    ],
+)
+def test_one_is_singular(number: int, words: str, shown: str) -> None:
+    assert counted(number, words) == shown
+
+
+def test_a_partial_run_of_one_is_one_comparison() -> None:
+    assert result_table(a_result(partial=1), SUITE).title == "Small: org/m (partial: 1 comparison)"
 
 
 def test_subsets_are_listed_first_on_request() -> None:
@@ -205,7 +310,7 @@ def test_rows_of_another_file_are_told_unless_a_digest_vouches_for_them() -> Non
             "pair",
             [
                 "audit: 4 margins below one step of the precision; 2 conversations over the limit"
-                " of length; 1 comparisons whose two sides gave the model the same tokens"
+                " of length; 1 comparison whose two sides gave the model the same tokens"
             ],
         ),
         (

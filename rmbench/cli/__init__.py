@@ -1,11 +1,17 @@
 """The command line: parse, call, print; no arithmetic.
 
-Results go to standard output, progress to standard error. Exit codes: 0 done, 1 `check` found a
-regression, 2 the user or a file is wrong. Everything heavy is imported by the command that needs
-it.
+Results go to standard output, progress to standard error. Everything heavy is imported by the
+command that needs it.
+
+Exit codes: 0 done; 1 `check` found a regression, or `leaderboard --verify` a stale table; 2 the
+user or a file is wrong; 70 a bug of rmbench (EX_SOFTWARE of BSD's sysexits.h); 130 and 141 stopped
+by Ctrl-C, or since nobody reads the output (128 + SIGINT and SIGPIPE, as shells have it).
 """
 
-from typing import Any
+import os
+import sys
+import traceback
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -24,23 +30,57 @@ from rmbench.errors import RmbenchError
 __all__ = ["main"]
 
 
+WRONG: Final = 2
+BUG: Final = 70
+INTERRUPTED: Final = 130
+UNREAD: Final = 141
+
+
 class _Group(click.Group):
-    """Turns rmbench's errors into one line and exit code 2."""
+    """Turns whatever stops a command into its exit code, and all but a bug into one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RmbenchError as error:
-            from rmbench.tables import printable
+            click.echo(f"rmbench: {error}", err=True)
+            ctx.exit(WRONG)
+        except KeyboardInterrupt:
+            click.echo("\nrmbench: stopped", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # What Python would flush at its end must not fail a second time.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(UNREAD)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:  # else Python exits with 1, which says that a gate failed
+            _report_bug(ctx)
 
-            click.echo(f"rmbench: {printable(str(error))}", err=True)
-            ctx.exit(2)
+
+def _report_bug(ctx: click.Context) -> NoReturn:
+    click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo(
+        "rmbench: this is a bug of rmbench, not a finding about a model; please report it with the"
+        " lines above, the command, and what `rmbench --version` says",
+        err=True,
+    )
+    ctx.exit(BUG)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rmbench")
 def main() -> None:
-    """Tell how good a reward model is, and how far to trust the number."""
+    """Tell how good a reward model is, and how far to trust the number.
+
+    \b
+    Exit codes:
+      0    done
+      1    a gate failed: check, run --check, leaderboard --verify
+      2    an option, a file or a model is wrong; one line says what to do
+      70   a bug of rmbench; the traceback is printed
+      130  stopped by Ctrl-C
+    """
 
 
 for _command in (

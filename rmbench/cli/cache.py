@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from rmbench.cli.options import CACHE, open_cache
+from rmbench.comparison import counted
 from rmbench.errors import ResultError
 
 __all__ = ["cache"]
@@ -22,7 +23,8 @@ def info(cache_folder: Path | None) -> None:
     with open_cache(cache_folder) as opened:
         found = opened.info()
     click.echo(f"{found.path}")
-    click.echo(f"{found.rewards} rewards, {found.runs} runs, {found.size / 1e6:.1f} MB")
+    rewards, runs = counted(found.rewards, "rewards"), counted(found.runs, "runs")
+    click.echo(f"{rewards}, {runs}, {found.size / 1e6:.1f} MB")
 
 
 @cache.command()

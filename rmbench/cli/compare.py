@@ -1,12 +1,24 @@
 """``rmbench compare``: what changed between two results, beyond chance."""
 
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from rmbench.cli.options import FORMAT, path_of
 
+if TYPE_CHECKING:
+    from rmbench.compare import Contrast
+    from rmbench.comparison import Comparison
+    from rmbench.flips import Flip
+
 __all__ = ["compare"]
+
+# Characters of a line where there is no terminal, and at most.
+WIDTH: Final = 100
+WIDEST: Final = 160
 
 
 @click.command()
@@ -43,33 +55,48 @@ def compare(
     \b
     rmbench compare mini/tiny mini/length --flips 5
     """
-    from rmbench.bars import can_draw, draw_differences
     from rmbench.compare import compare as compare_results
     from rmbench.compare import suite_of
     from rmbench.flips import find_flips, find_texts
     from rmbench.lookup import find_result
     from rmbench.suite import load_suite
-    from rmbench.tables import format_table
-    from rmbench.verdicts import compare_table, contrast_as_csv, contrast_as_json, flips_table
+    from rmbench.verdicts import contrast_as_csv, contrast_as_json
 
     results = [find_result(name) for name in (old, new)]
     suite = suite_of(results[0], load_suite(suite_file) if suite_file else None)
     contrast = compare_results(results[0], results[1], suite)
     flips = find_flips(contrast) if count else []
-    shown = flips[:count]
-    texts = (
-        find_texts(contrast, [flip.id for flip in shown], data=path_of(data, suite.name))
-        if shown
-        else {}
-    )
+    wanted = [flip.id for flip in flips[:count]]
+    texts = find_texts(contrast, wanted, data=path_of(data, suite.name)) if wanted else {}
     if fmt == "json":
-        click.echo(contrast_as_json(contrast, alpha=alpha, flips=shown, texts=texts))
-        return
-    if fmt == "csv":
+        click.echo(contrast_as_json(contrast, alpha=alpha, flips=flips[:count], texts=texts))
+    elif fmt == "csv":
         click.echo(contrast_as_csv(contrast, alpha=alpha))
     else:
-        click.echo(format_table(compare_table(contrast, alpha=alpha), fmt))
+        _print_tables(contrast, alpha, fmt)
+    if count and fmt not in ("json", "csv"):
+        _print_flips(flips, count, texts, fmt)
+
+
+def _print_tables(contrast: "Contrast", alpha: float, fmt: str) -> None:
+    from rmbench.bars import can_draw, draw_differences
+    from rmbench.tables import format_table
+    from rmbench.verdicts import compare_table
+
+    click.echo(format_table(compare_table(contrast, alpha=alpha), fmt))
     if fmt == "table" and can_draw(sys.stdout):
         click.echo("\n" + draw_differences(contrast))
-    if count:
-        click.echo("\n" + format_table(flips_table(shown, len(flips), texts), fmt))
+
+
+def _print_flips(
+    flips: "Sequence[Flip]", count: int, texts: "Mapping[str, Comparison]", fmt: str
+) -> None:
+    from rmbench.tables import format_table
+    from rmbench.verdicts import flips_table, flips_text
+
+    if fmt == "table":
+        width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDEST)
+        text = flips_text(flips[:count], len(flips), texts, width=width)
+    else:
+        text = format_table(flips_table(flips[:count], len(flips), texts), fmt)
+    click.echo("\n" + text)

@@ -35,7 +35,7 @@ def import_(
     from rmbench.errors import ResultError
     from rmbench.importing import import_results
     from rmbench.leaderboard import build_boards, leaderboard_table
-    from rmbench.result import find_replaced, write_result
+    from rmbench.records import find_replaced, write_result
     from rmbench.suite import load_suite
     from rmbench.tables import format_table, result_table, results_as_csv, results_as_json
 

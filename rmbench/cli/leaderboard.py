@@ -85,7 +85,8 @@ def leaderboard(
 
 def _read(paths: Sequence[Path]) -> "list[Result]":
     """Return the results below the paths; by default those of ``results`` and the published."""
-    from rmbench.result import file_stem, find_results, read_published, read_result
+    from rmbench.records import find_results, read_published, read_result
+    from rmbench.result import file_stem
 
     default = [Path("results")] if Path("results").is_dir() else []
     results = [read_result(path) for path in find_results(paths or default)]

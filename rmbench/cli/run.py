@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmbench.cli.check import gate_options, gate_results, open_baseline
-from rmbench.cli.options import CACHE, FORMAT, model_options, open_cache
+from rmbench.cli.options import CACHE, FORMAT, model_options, open_cache, tell_unused
 from rmbench.cli.plan import print_plan
 from rmbench.errors import RmbenchError
 from rmbench.scorers import ModelOptions, check_model_name
@@ -98,7 +98,7 @@ def run(
     rmbench run --model SultanR/SmolTulu-1.7b-RM          the model card's table
     rmbench run --model ./my-rm --suite rewardbench --data rewardbench=FILE
     """
-    from rmbench.result import check_folder, suite_folder
+    from rmbench.records import check_folder, suite_folder
 
     _check_gate_options(baseline, max_drop)
     models = models or ("tiny",)
@@ -108,6 +108,7 @@ def run(
     if is_plan:
         print_plan(models, feeds, ModelOptions(**options), fmt)
         return
+    tell_unused(models)
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
     find = open_baseline(baseline, output) if baseline is not None else None
@@ -188,7 +189,7 @@ def _run_model(
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
-    from rmbench.result import find_replaced, write_result
+    from rmbench.records import find_replaced, write_result
     from rmbench.run import evaluate_feed
     from rmbench.scorers import load_scorer
     from rmbench.tables import printable
@@ -223,12 +224,11 @@ class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
     def update(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        if self.bar is None or self.bar.total != total or done < self.bar.n:
+        if self.bar is None or done < self.bar.n:
             self.__exit__()
-            self.bar = tqdm(total=total, unit="tok", unit_scale=True, desc=self.label)
+            self.bar = tqdm(unit="tok", unit_scale=True, desc=self.label)
+        self.bar.total = total  # grows while texts are still being tokenised
         self.bar.update(done - self.bar.n)
-        if done == total:
-            self.__exit__()
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
@@ -240,7 +240,7 @@ def _print_results(
     results: Sequence["Result"], suites: Sequence["Suite"], fmt: str, *, subsets: bool
 ) -> None:
     from rmbench.bars import can_draw, draw_bars
-    from rmbench.result import read_published
+    from rmbench.records import read_published
     from rmbench.tables import (
         card_table,
         format_table,

@@ -42,6 +42,7 @@ def show(name: str) -> None:
 @click.option("--rows", is_flag=True, help="Read and check the rows of its source too.")
 def check(file: str, data: str | None, rows: bool) -> None:
     """Check a suite file, and on request its rows."""
+    from rmbench.comparison import counted
     from rmbench.data import open_feed
     from rmbench.suite import load_suite
 
@@ -52,6 +53,7 @@ def check(file: str, data: str | None, rows: bool) -> None:
         return
     feed = open_feed(suite, data=path_of(data, suite.name))
     click.echo(
-        f"comparisons: {len(feed.contents.ids)} in {len(set(feed.contents.subsets))} subsets"
+        f"comparisons: {len(feed.contents.ids)} in"
+        f" {counted(len(set(feed.contents.subsets)), 'subsets')}"
     )
     click.echo(f"sha256: {feed.contents.sha256}")

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rmbench.analysis import length_difference, margin
+from rmbench.analysis import margin
 from rmbench.comparison import Comparison
 from rmbench.credit import Outcome
 from rmbench.data import open_feed
 from rmbench.errors import ResultError, SuiteError, did_you_mean
 from rmbench.lookup import find_result, read_with_rewards
-from rmbench.result import Result, find_results, read_published, subset_of
+from rmbench.records import find_results, read_published
+from rmbench.result import Result, subset_of
 from rmbench.run import judge
 from rmbench.suite import Suite, load_suite
 
@@ -60,7 +61,7 @@ class Material:
         """Chosen minus rejected length of each comparison, in characters; None without texts."""
         if self.comparisons is None:
             return None
-        return [length_difference(item) for item in self.comparisons]
+        return [item.length_difference() for item in self.comparisons]
 
 
 def gather(

@@ -8,38 +8,34 @@ from typing import Any, Final
 import numpy as np
 
 from rmbench.aggregate import Accuracy
-from rmbench.analysis import agreement, ending, length_bias, margin_calibration
-from rmbench.compare import Contrast, Verdict, compare
-from rmbench.credit import Outcome
+from rmbench.analysis import ending
+from rmbench.comparison import counted
+from rmbench.report.behind import calibration_part, length_part
 from rmbench.report.figures import (
     ANCHOR_MARKERS,
     MARKERS,
     BarRow,
     RidgeRow,
     accuracy_bars,
-    calibration_plot,
-    length_plot,
     margin_ridges,
 )
 from rmbench.report.material import Material, Scores
+from rmbench.report.pair import contrast_part
 from rmbench.report.svg import Label
+from rmbench.report.words import cell, number, plain, slice_title
 from rmbench.result import Result
-from rmbench.stats import LogisticFit, normal_quantile
-from rmbench.tables import AUDIT_WORDS, audit_notes, percent, printable
+from rmbench.tables import AUDIT_WORDS, audit_notes, interval_text, percent, printable
 
 __all__ = ["model_names", "part"]
 
 WIDE, NARROW, HALF = 960, 360, 400
 ENDINGS: Final = ("won", "lost", "tied", "dropped")
-MINUS: Final = "\u2212"
-_LONGEST_SETTING: Final = 40
 _MORE_WORDS: Final = {
     "batching": "way of batching",
     "difference": "largest difference from the lone forward",
     "longest": "longest conversation, tokens",
     "refused_batching": "ways of batching refused",
 }
-_LOG_LIMIT: Final = math.log(1000)
 
 
 def part(material: Material) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def part(material: Material) -> dict[str, Any]:
     suite = material.suite
     names = model_names(material.scores)
     headline = _headline(material)
-    contrast = _contrast(material, names, headline)
+    contrast = contrast_part(material, names, headline, _slices(material))
     return {
         "key": f"suite-{suite.name}",
         "title": suite.title,
@@ -70,8 +66,8 @@ def part(material: Material) -> dict[str, Any]:
         "bars": _bars(material),
         "numbers": _numbers(material),
         "margins": _margins(material),
-        "length": _length(material, names),
-        "calibration": _calibration(material, names),
+        "length": length_part(material, names),
+        "calibration": calibration_part(material, names),
         "contrast": contrast,
         "without": _without(material),
         "explorer": _explorer(material),
@@ -100,10 +96,10 @@ def _detail(result: Result, name: str) -> str:
 
 def _about(material: Material) -> str:
     n, result = len(material.ids), material.scores[0].result
-    subsets = f"{len(result.subsets)} subset" + ("s" if len(result.subsets) > 1 else "")
-    sizes = f"{n:,} comparisons in {subsets}, version {material.suite.version}."
+    subsets = counted(len(result.subsets), "subsets")
+    sizes = f"{counted(n, 'comparisons')} in {subsets}, version {material.suite.version}."
     if result.partial is not None:
-        sizes = f"A partial run: only {n:,} comparisons, spread over the suite."
+        sizes = f"A partial run: only {counted(n, 'comparisons')}, spread over the suite."
     return sizes
 
 
@@ -152,33 +148,20 @@ def _warnings(material: Material, names: Sequence[str]) -> Iterator[str]:
 # --- accuracies ----------------------------------------------------------------------------------
 
 
-def _cell(item: Accuracy | None) -> dict[str, str]:
-    if item is None:
-        return {"value": "none", "interval": "", "counts": ""}
-    counts = "" if item.wins is None else f"{item.wins:,}, {item.ties:,}"
-    return {"value": percent(item.accuracy), "interval": _interval(item), "counts": counts}
-
-
-def _interval(item: Accuracy) -> str:
-    if item.low is None or item.high is None:
-        return ""
-    return f"{100 * item.low:.1f} to {100 * item.high:.1f}"
-
-
 def _model(material: Material, position: int, *, name: str, headline: str | None) -> dict[str, Any]:
     scores = material.scores[position]
     result = scores.result
     others = {key: item for key, item in result.averages.items() if key != headline}
     endings = Counter(ending(outcome) for outcome in scores.outcomes)
     shown = [
-        (key, f"{percent(item.accuracy)} % ({_interval(item)})") for key, item in others.items()
+        (key, f"{percent(item.accuracy)} % ({interval_text(item)})") for key, item in others.items()
     ]
     counts = [f"{endings[key]:,} {key}" for key in ENDINGS if endings[key]]
     shown.append(("outcomes", ", ".join(counts)))
     return {
         "name": name,
         "marker": MARKERS[position],
-        "headline": _cell(result.averages.get(headline or "")),
+        "headline": cell(result.averages.get(headline or "")),
         "averages": shown,
         "ridges": _ridges(material, position, name),
         "signature": result.signature or "",
@@ -216,7 +199,7 @@ def _bars(material: Material) -> dict[str, str]:
     alone = {s.subsets[0] for s in material.suite.sections if len(s.subsets) == 1}
     rows = [
         BarRow(
-            _title(level, name),
+            slice_title(level, name),
             level,
             [item for item in found if item is not None],
             [_share(_find(anchor, level, name)) for anchor in material.anchors],
@@ -234,10 +217,6 @@ def _bars(material: Material) -> dict[str, str]:
     }
 
 
-def _title(level: str, name: str) -> str:
-    return f"{name} average" if level == "average" else name
-
-
 def _share(item: Accuracy | None) -> float | None:
     return None if item is None else item.accuracy
 
@@ -251,9 +230,9 @@ def _numbers(material: Material) -> list[dict[str, Any]]:
         rows.append(
             {
                 "level": level,
-                "name": _title(level, name),
+                "name": slice_title(level, name),
                 "n": f"{items[0].n:,}" if items[0] is not None and items[0].n else "",
-                "cells": [_cell(item) for item in items],
+                "cells": [cell(item) for item in items],
                 "anchors": [percent(item.accuracy) if item else "" for item in anchors],
                 "show": f'{{"subset": "{numbers[name]}"}}' if level == "subset" else None,
             }
@@ -313,186 +292,8 @@ def _margins(material: Material) -> list[dict[str, Any]]:
 def _quantiles(values: Sequence[float] | None) -> dict[str, str]:
     if not values:
         return {"value": "none", "interval": ""}
-    low, middle, high = (_number(float(q)) for q in np.quantile(values, [0.1, 0.5, 0.9]))
+    low, middle, high = (number(float(q)) for q in np.quantile(values, [0.1, 0.5, 0.9]))
     return {"value": middle, "interval": f"{low} to {high}"}
-
-
-def _number(value: float) -> str:
-    return f"{value:,.3g}".replace("-", MINUS) if abs(value) < 1000 else _whole(value)
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}".replace("-", MINUS)
-
-
-def _points(value: float, digits: int = 2) -> str:
-    return f"{100 * value:+.{digits}f}".replace("-", MINUS)
-
-
-# --- length and calibration ----------------------------------------------------------------------
-
-
-def _length(material: Material, names: Sequence[str]) -> dict[str, Any] | None:
-    differences = material.differences
-    if differences is None:
-        return None
-    found = [length_bias(differences, scores.outcomes) for scores in material.scores]
-    biases = [bias for bias in found if bias is not None]
-    if len(biases) < len(found):
-        return None
-    label = Label(
-        f"length-{material.suite.name}",
-        "Accuracy against difference in length",
-        "Accuracy in groups by how many characters the chosen response is longer than the"
-        " rejected one; the table below has the sides of zero.",
-    )
-    return {
-        "figure": length_plot(biases, label, tie=material.suite.credit.tie, width=HALF),
-        "rows": [
-            {"name": name, "cells": [_cell(item) for item in (b.longer, b.equal, b.shorter)]}
-            for name, b in zip(names, biases, strict=True)
-        ],
-        "sentences": [
-            sentence
-            for name, bias in zip(names, biases, strict=True)
-            for sentence in _slope(name, bias.fit)
-        ],
-    }
-
-
-def _slope(name: str, fit: LogisticFit | None) -> list[str]:
-    if fit is None:
-        return []
-    if not fit.converged:
-        return [f"{name}: length alone tells what is won from what is lost."]
-    reach = normal_quantile(0.95) * fit.standard_error
-    low, middle, high = (_factor(fit.slope + shift) for shift in (-reach, 0.0, reach))
-    return [
-        f"{name}: with each 1,000 characters more on the chosen side the odds of winning are"
-        f" {middle} times as high (95 % interval {low} to {high})."
-    ]
-
-
-def _factor(log_odds: float) -> str:
-    if abs(log_odds) > _LOG_LIMIT:
-        return "over 1,000" if log_odds > 0 else "under 0.001"
-    return f"{math.exp(log_odds):.3g}"
-
-
-def _calibration(material: Material, names: Sequence[str]) -> dict[str, Any]:
-    found = [margin_calibration(scores.margins) for scores in material.scores]
-    items = [item for item in found if item is not None]
-    label = Label(
-        f"calibration-{material.suite.name}",
-        "Calibration",
-        "How often the model is right against how sure it is, and below it how often it is that"
-        " sure; the table below has the error.",
-    )
-    rules = [
-        name
-        for name, scores in zip(names, material.scores, strict=True)
-        if scores.result.model.get("kind") == "builtin"
-    ]
-    return {
-        "figure": calibration_plot(items, label, width=HALF),
-        "rows": [
-            {"name": name, "error": f"{item.error:.3f}", "brier": f"{item.brier:.3f}"}
-            for name, item in zip(names, items, strict=True)
-        ],
-        "sentences": [
-            f"{name} is a rule, whose rewards are no log-odds: its calibration means nothing."
-            for name in rules
-        ],
-    }
-
-
-# --- two results ---------------------------------------------------------------------------------
-
-
-def _contrast(
-    material: Material, names: Sequence[str], headline: str | None
-) -> dict[str, Any] | None:
-    if len(material.scores) != 2:
-        return None
-    old, new = material.scores
-    found = compare(old.result, new.result, material.suite)
-    by_name = {(row.level, row.name): row for row in found.verdicts}
-    order = [by_name[key] for key in _slices(material) if key in by_name]
-    first = by_name.get(("average", headline or ""))
-    return {
-        "headline": _difference(first) | {"meaning": f"{names[1]} minus {names[0]}"},
-        "facts": _agreement_facts(old.outcomes, new.outcomes, first),
-        "sentence": _shared(old.outcomes, new.outcomes, names),
-        "changed": list(_changes(found)),
-        "warnings": list(found.notes),
-        "rows": [_verdict_row(row) for row in order],
-    }
-
-
-def _difference(row: Verdict | None) -> dict[str, str]:
-    if row is None or row.difference is None:
-        return {"value": "none", "interval": "none"}
-    low, high = row.difference.interval
-    return {
-        "value": _points(row.difference.estimate),
-        "interval": f"{_points(low, 1)} to {_points(high, 1)}",
-    }
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return ""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def _verdict_row(row: Verdict) -> dict[str, Any]:
-    return {
-        "level": row.level,
-        "name": _title(row.level, row.name),
-        "old": percent(row.old) if row.old is not None else "",
-        "new": percent(row.new) if row.new is not None else "",
-        "p": _p_value(row.adjusted),
-        "gained": "" if row.gained is None else f"{row.gained:,}",
-        "lost": "" if row.lost is None else f"{row.lost:,}",
-        **_difference(row),
-    }
-
-
-def _agreement_facts(
-    old: Sequence[Outcome | None], new: Sequence[Outcome | None], row: Verdict | None
-) -> list[tuple[str, str]]:
-    facts = []
-    if row is not None and row.adjusted is not None:
-        facts.append(("p, after Holm", _p_value(row.adjusted)))
-    found = agreement(old, new)
-    if found is not None:
-        facts.append(("same outcome", f"{100 * found.same:.1f} %"))
-        kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}".replace("-", MINUS)
-        facts.append(("Cohen's kappa", kappa))
-    return facts
-
-
-def _shared(
-    old: Sequence[Outcome | None], new: Sequence[Outcome | None], names: Sequence[str]
-) -> str:
-    counts = Counter(
-        (ending(a) == "won", ending(b) == "won")
-        for a, b in zip(old, new, strict=True)
-        if a is not None and b is not None
-    )
-    return (
-        f"Both win {counts[True, True]:,} comparisons; only {names[1]} wins"
-        f" {counts[False, True]:,}, only {names[0]} {counts[True, False]:,}, and neither"
-        f" {counts[False, False]:,}."
-    )
-
-
-def _changes(found: Contrast) -> Iterator[tuple[str, str]]:
-    """Yield the settings that differ; of a digest the first digits are enough."""
-    for name, *values in found.changed:
-        most = 12 if name.endswith("sha256") else _LONGEST_SETTING
-        old, new = (value[:most] or "none" for value in values)
-        yield name.replace("_", " "), f"{old} \u2192 {new}"
 
 
 # --- the list ------------------------------------------------------------------------------------
@@ -548,7 +349,7 @@ def _audit(result: Result) -> Iterator[tuple[str, str]]:
     for key, value in result.audit.items():
         words = (_MORE_WORDS | AUDIT_WORDS).get(key, key.replace("_", " "))
         if value:
-            yield words, _plain(value)
+            yield words, plain(value)
         elif value is not None:
             absent.append(words)
     if absent:
@@ -557,18 +358,8 @@ def _audit(result: Result) -> Iterator[tuple[str, str]]:
 
 def _details(result: Result) -> list[tuple[str, str]]:
     found = [
-        (f"{group} {key}".replace("_", " "), _plain(value))
+        (f"{group} {key}".replace("_", " "), plain(value))
         for group in ("model", "suite", "settings", "environment", "timing")
         for key, value in getattr(result, group).items()
     ]
     return [(name, value) for name, value in found if value]
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:,g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,163 @@
+"""What another program wrote of its scores, read line by line and checked.
+
+Two kinds of file are read, each also gzip'd:
+
+* JSONL with the scores of one comparison a line: ``{"chosen": 1.5, "rejected": -0.5}`` (numbers, or
+  lists of them), RewardBench's ``*_outputs.jsonl`` with ``scores_chosen`` and ``scores_rejected``,
+  or ``{"scores": {"model": [1.5, -0.5]}}``, the chosen response first, for several models at once.
+  A line names its comparison by ``uid``, or by ``id`` with an optional ``subset``; lines without
+  either are taken in the order of the suite's data.
+* RewardBench's result JSON, which has accuracies only: it becomes a published result.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from rmbench.errors import DataError, ResultError
+from rmbench.strict_json import RepeatedKeyError, parse_json
+
+__all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
+
+MAX_LINE_BYTES: Final = 64 * 2**20
+Sides = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class ScoreRow(NamedTuple):
+    """One line of scores: where it stands, what it compares, and each model's two sides."""
+
+    place: str
+    identity: str | None
+    subset: str | None
+    scores: Mapping[str | None, Sides]
+    texts: tuple[str, str] | None
+
+
+def _open(path: Path) -> Any:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield each line's place and content."""
+    try:
+        with _open(path) as stream:
+            number = 0
+            while line := stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                place = f"{path}, line {number}"
+                if len(line) > MAX_LINE_BYTES:
+                    raise DataError(f"{place}: longer than {MAX_LINE_BYTES} bytes; is it JSONL?")
+                if line.strip():
+                    yield place, _parse(place, line)
+    except (OSError, EOFError, zlib.error) as error:
+        finding = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {finding}") from None
+
+
+def _parse(place: str, line: bytes) -> Any:
+    try:
+        return parse_json(line.decode())
+    except RepeatedKeyError as error:
+        raise DataError(f"{place}: {error}; remove one of them") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not JSON: {error}; give a JSONL file of scores") from None
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """Return RewardBench's result JSON; None for a file of another kind.
+
+    Raises:
+        ResultError: a key stands twice in it.
+    """
+    if ".json" not in path.suffixes:
+        return None
+    try:
+        with _open(path) as stream:
+            content = parse_json(stream.read(MAX_LINE_BYTES).decode())
+    except RepeatedKeyError as error:
+        raise ResultError(f"{path}: {error}; remove one of them") from None
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
+        return None  # read again as lines, which says what is wrong and where
+    is_summary = isinstance(content, dict) and "accuracy" in content and "num_prompts" in content
+    return content if is_summary else None
+
+
+def read_score_rows(path: Path) -> Iterator[ScoreRow]:
+    """Yield the scores of each comparison, in the order of the lines.
+
+    Raises:
+        DataError: a line is broken, or has a score that is no finite number.
+    """
+    for place, content in _lines(path):
+        if not isinstance(content, dict):
+            raise DataError(f"{place}: must be an object with scores")
+        subset = content.get("subset")
+        if not isinstance(subset, str | None):
+            raise DataError(f'{place}: "subset" must be a text')
+        yield ScoreRow(
+            place,
+            _identity(place, content, subset),
+            subset,
+            _scores(place, content),
+            _texts(content),
+        )
+
+
+def _identity(place: str, content: Mapping[str, Any], subset: str | None) -> str | None:
+    value = content.get("uid", content.get("id"))
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{place}: an id must be a text or a whole number")
+    identity = str(value)
+    is_whole = subset is None or identity.startswith(f"{subset}/")
+    return identity if is_whole else f"{subset}/{identity}"
+
+
+def _texts(content: Mapping[str, Any]) -> tuple[str, str] | None:
+    chosen, rejected = content.get("text_chosen"), content.get("text_rejected")
+    return (chosen, rejected) if isinstance(chosen, str) and isinstance(rejected, str) else None
+
+
+def _scores(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
+    by_model = content.get("scores")
+    if isinstance(by_model, dict) and by_model:
+        return {name: _split(place, name, values) for name, values in by_model.items()}
+    for chosen, rejected in (("scores_chosen", "scores_rejected"), ("chosen", "rejected")):
+        if chosen in content and rejected in content:
+            sides = (content[chosen], content[rejected])
+            return {None: (_side(place, chosen, sides[0]), _side(place, rejected, sides[1]))}
+    raise DataError(
+        f"{place}: no scores; it needs chosen and rejected, scores_chosen and scores_rejected, or"
+        " scores by model"
+    )
+
+
+def _split(place: str, model: str, values: Any) -> Sides:
+    """Return both sides of a list whose first score is the chosen response's."""
+    if not isinstance(values, list) or len(values) < 2:
+        raise DataError(f'{place}: scores of "{model}" must be a list, the chosen one first')
+    return _side(place, model, values[:1]), _side(place, model, values[1:])
+
+
+def _side(place: str, name: str, value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise DataError(f'{place}: "{name}" is empty; each side needs a score')
+    # RewardBench writes [[x]] for models with a head of their own.
+    values = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in values]
+    return tuple(_score(place, name, item) for item in values)
+
+
+def _score(place: str, name: str, value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) <= float(np.finfo(np.float32).max):
+        raise DataError(
+            f'{place}: "{name}" has the score {value!r}; every score must be a finite number, since'
+            " a missing one is neither won nor lost: score again, or remove the line"
+        )
+    # As rmbench records rewards, and by which it tells a tie.
+    return float(np.float32(value))

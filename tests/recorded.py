@@ -1,0 +1,67 @@
+"""Small results to write and to read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmbench.aggregate import Accuracy
+from rmbench.analysis import Analyses, LengthBias, LengthBin, Sureness
+from rmbench.result import Result
+from rmbench.rewards import Rewards
+from rmbench.stats import LogisticFit
+
+THIRD = Accuracy(accuracy=1 / 3, low=0.0614915, high=0.7923404, n=3, wins=1, ties=1)
+REWARDS = [
+    Rewards("a/1", (0.1,), (-2.0,)),
+    Rewards("a/2", (1.5,), (1.5,)),
+    Rewards("a/3", (None,), (float(np.float32(1e-7)),)),
+]
+
+
+def a_result(model: str = "org/name", **changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "source": "measured",
+        "suite": {"name": "small", "version": 1, "headline": "pooled"},
+        "model": {"id": model},
+        "settings": {"template": "tokenizer"},
+        "signature": "small:1|org/name",
+        "averages": {"pooled": THIRD},
+        "subsets": {"a": THIRD},
+        "audit": {"ties": 1},
+        "date": "2025-01-02T03:04:05+00:00",
+        "rewards": REWARDS,
+    }
+    return Result(**(fields | changes))
+
+
+def published(**changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "source": "published",
+        "citation": "a card",
+        "signature": None,
+        "averages": {"pooled": Accuracy(accuracy=0.7243)},
+        "subsets": {},
+        "rewards": (),
+    }
+    return a_result(**(fields | changes))
+
+
+def files(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
+
+
+def analyses() -> Analyses:
+    """Return analyses whose numbers have no more digits than a record keeps."""
+    third = Accuracy(accuracy=0.333333, low=0.061491, high=0.79234, n=3, wins=1, ties=1)
+    return Analyses(
+        length=LengthBias(
+            longer=third,
+            equal=None,
+            shorter=third,
+            fit=LogisticFit(0.25, -0.5, 0.125, converged=True),
+            bins=(LengthBin(-20, -5, -7.5, third), LengthBin(3, 3, 3.0, third)),
+        ),
+        calibration=Sureness(error=0.1, brier=0.2, confidence=0.75, right=0.5, n=6),
+    )
