@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from rmbench.engine.linear import speed_up_linear
+
 __all__ = ["layer_weights", "matrix_rate"]
 
 
@@ -22,8 +24,8 @@ def layer_weights(model: Any) -> int:
 def matrix_rate(model: Any, *, device: torch.device, dtype: torch.dtype, seconds: float) -> float:
     """Return operations per second of matrix products of a model's shape on a device.
 
-    1,024 rows times a matrix of hidden by inner width: the median of repeats over about
-    ``seconds``, after a warm-up.
+    1,024 rows through a linear layer from hidden to inner width, computed as the engine computes
+    it: the median of repeats over about ``seconds``, after a warm-up.
 
     Args:
         model: for its shape; it may be without weights.
@@ -34,13 +36,15 @@ def matrix_rate(model: Any, *, device: torch.device, dtype: torch.dtype, seconds
     config = model.config.get_text_config()
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     left = torch.randn((1024, config.hidden_size), dtype=dtype, device=device)
-    right = torch.randn((config.hidden_size, inner), dtype=dtype, device=device)
+    layer = torch.nn.Linear(config.hidden_size, inner, bias=False, dtype=dtype, device=device)
+    speed_up_linear(layer)
     rates: list[float] = []
     deadline = time.perf_counter() + seconds
-    while time.perf_counter() < deadline or len(rates) < 4:
-        start = time.perf_counter()
-        left @ right
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        rates.append(2 * left.numel() * inner / (time.perf_counter() - start))
+    with torch.inference_mode():
+        while time.perf_counter() < deadline or len(rates) < 4:
+            start = time.perf_counter()
+            layer(left)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            rates.append(2 * left.numel() * inner / (time.perf_counter() - start))
     return float(np.median(rates[1:]))
