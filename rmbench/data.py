@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import textwrap
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -268,9 +269,12 @@ def _find_shape(suite: Suite, row: Row) -> Columns:
         if all(name in row.fields for name in shape.needed):
             return shape
     missing = [name for name in suite.columns[0].needed if name not in row.fields]
+    # Where a file is no table at all, a "column" can be a page of text.
+    names = [textwrap.shorten(str(name), 40, placeholder=" …") for name in row.fields][:20]
     raise DataError(
-        f'{row.place}: no column "{missing[0]}"; it has {", ".join(map(str, row.fields))};'
-        " rename the columns, or write a suite file with other [columns]"
+        f'{row.place}: no column "{missing[0]}"; it has {", ".join(names)};'
+        " rename the columns, write a suite file with other [columns], or give the file the"
+        " suffix of its format"
     )
 
 

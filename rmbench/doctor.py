@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from rmbench.comparison import Comparison, Conversation
+from rmbench.comparison import Comparison, Conversation, counted
 from rmbench.data import Feed
 from rmbench.encode import Encoded, encode
 from rmbench.errors import ScorerError
@@ -43,10 +43,11 @@ class Report(list[Check]):
     def verdict(self) -> str:
         """One line: whether the model is safe to score, and what is to be read before."""
         refused = sum(check.status == REFUSED for check in self)
-        warnings = sum(check.status == WARNING for check in self)
+        found = sum(check.status == WARNING for check in self)
+        warnings = counted(found, "warnings")
         if refused:
-            return f"not safe to score: {refused} refused, {warnings} warnings"
-        return f"safe to score: {warnings} warnings" if warnings else "safe to score"
+            return f"not safe to score: {refused} refused, {warnings}"
+        return f"safe to score: {warnings}" if found else "safe to score"
 
 
 def examine(model: str, options: ModelOptions, feeds: Sequence[Feed]) -> Report:

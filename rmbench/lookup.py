@@ -71,10 +71,14 @@ def find_result(name: str, *, folder: Path = RESULTS) -> Result:
     for result in published:
         if result.model["id"] == model:
             return result
-    known = [str(result.model["id"]) for result in (*(item for _, item in measured), *published)]
-    raise ResultError(
-        f"{name}: no such file or result below {folder}; {did_you_mean(model, known)}"
-    )
+    results = (*(item for _, item in measured), *published)
+    known = {f"{suite}/{result.model['id']}" for result in results}
+    if not known:
+        raise ResultError(
+            f'{name}: no such file, and no results of a suite "{suite}" below {folder}; give a'
+            " result's .json, or suite/model"
+        )
+    raise ResultError(f"{name}: no such file or result below {folder}; {did_you_mean(name, known)}")
 
 
 def _subfolders(folder: Path) -> list[Path]:

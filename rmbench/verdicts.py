@@ -348,7 +348,8 @@ def gate_table(gate: Gate) -> Table:
     verdict = "passed" if gate.passed else "FAILED"
     rule = f"fails at p <= {limits.alpha:g}"
     if limits.max_drop is not None:
-        rule += f", or when worse by more than {limits.max_drop:g} points"
+        points = "point" if limits.max_drop == 1 else "points"
+        rule += f", or when worse by more than {limits.max_drop:g} {points}"
     return Table(
         title=f"{verdict}: {contrast.suite.title}, {_name(contrast.new)}",
         above=_differences(contrast, "baseline", "now"),

@@ -442,7 +442,7 @@ def test_compare_prints_in_every_format(fmt: str) -> None:
 def test_compare_refuses_in_one_line_what_is_not_there(results: Path) -> None:
     assert run("compare", "mini/lenght", "mini/shorter") == (
         2,
-        'rmbench: mini/lenght: no such file or result below results; did you mean "length"?\n',
+        'rmbench: mini/lenght: no such file or result below results; did you mean "mini/length"?\n',
     )
     code, text = run("compare", "nothing.json", "mini/shorter")
     assert (code, text.count("\n")) == (2, 1)

@@ -226,9 +226,15 @@ class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
 
         if self.bar is None or done < self.bar.n:
             self.__exit__()
-            self.bar = tqdm(unit="tok", unit_scale=True, desc=self.label)
+            # A log keeps every state of the bar: a line now and then is enough there.
+            pause = 0.1 if sys.stderr.isatty() else 30.0
+            self.bar = tqdm(
+                unit="tok", unit_scale=True, desc=self.label, mininterval=pause, maxinterval=pause
+            )
         self.bar.total = total  # grows while texts are still being tokenised
         self.bar.update(done - self.bar.n)
+        if done == total:
+            self.__exit__()
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:

@@ -408,7 +408,8 @@ def choose_device(choice: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ScorerError(
             f'device "{choice}" cannot be used: torch {torch.__version__} finds'
-            f" {torch.cuda.device_count()} CUDA devices here; give auto, cpu, cuda, cuda:1 or mps"
+            f" {torch.cuda.device_count()} CUDA devices here; give auto or cpu, or what there is of"
+            " cuda, cuda:1, mps"
         ) from None
     return device
 
