@@ -13,7 +13,7 @@ from rmbench.records import find_results, read_published, read_result
 from rmbench.result import Result, file_stem
 from rmbench.rewards import read_rewards
 
-__all__ = ["check_place", "find_baseline", "find_result", "read_with_rewards"]
+__all__ = ["check_place", "check_suites", "find_baseline", "find_result", "read_with_rewards"]
 
 RESULTS: Final = Path("results")
 
@@ -139,6 +139,25 @@ def check_place(place: str) -> None:
         _commit(revision, place)
     else:
         find_result(place)
+
+
+def check_suites(folder: str, suites: Iterable[str]) -> None:
+    """Refuse a folder that has no baseline on some suite, before hours of scoring.
+
+    Args:
+        folder: where the baselines are.
+        suites: names of all suites that a baseline is needed on.
+
+    Raises:
+        ResultError: it has no result of one of them, or a record in it cannot be read.
+    """
+    held = {str(read_result(path).suite["name"]) for path in find_results([Path(folder)])}
+    for suite in suites:
+        if suite not in held:
+            raise ResultError(
+                f"{folder}: no result of the suite {suite}, which is to be checked; measure the"
+                " baseline on it first, or leave the suite out"
+            )
 
 
 def _in_folder(place: str, folder: Path, result: Result) -> Result:

@@ -433,6 +433,18 @@ def test_a_run_does_not_overwrite_its_own_baseline_unnoticed() -> None:
     assert run(*command, "perfect/mini/length.json")[0] == 1
 
 
+@pytest.mark.usefixtures("measured")
+def test_a_folder_without_the_suite_is_refused_before_anything_is_scored() -> None:
+    record = Path("perfect/mini/length.json").read_text(encoding="utf-8")
+    place = Path("other/toy/length.json")
+    place.parent.mkdir(parents=True)
+    place.write_text(record.replace('"name": "mini"', '"name": "toy"'), encoding="utf-8")
+    code, _, error = run("run", "--model", "length", "--output", "new", "--check", "other")
+    assert code == 2
+    assert error.startswith("rmbench: other: no result of the suite mini")
+    assert not Path("new/mini/length.json").exists()
+
+
 # --- real data -----------------------------------------------------------------------------------
 
 

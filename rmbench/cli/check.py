@@ -91,17 +91,19 @@ def check(
         sys.exit(1)
 
 
-def open_baseline(place: str, output: Path) -> "Callable[[Result], Result]":
-    """Return what finds the baseline of a result, for a run that writes into ``output``.
+def open_baseline(
+    place: str, output: Path, suites: "Sequence[str]"
+) -> "Callable[[Result], Result]":
+    """Return what finds the baseline of a result, for a run of suites that writes into ``output``.
 
     Raises:
-        ResultError: there is no such place, or the run would overwrite the baseline and then
-            compare it with itself.
+        ResultError: there is no such place, it has no result of a suite, or the run would
+            overwrite the baseline and then compare it with itself.
     """
     from functools import partial
 
     from rmbench.errors import ResultError
-    from rmbench.lookup import check_place, find_baseline, find_result
+    from rmbench.lookup import check_place, check_suites, find_baseline, find_result
 
     path = Path(place)
     if path.is_file():
@@ -114,7 +116,9 @@ def open_baseline(place: str, output: Path) -> "Callable[[Result], Result]":
             f"--check {place}: the run writes its results into it ({output}); give another"
             f" --output, or what git has: --check main:{place}"
         )
-    if not path.is_dir():
+    if path.is_dir():
+        check_suites(place, suites)
+    else:
         check_place(place)
     return partial(find_baseline, place)
 

@@ -111,7 +111,8 @@ def run(
     tell_unused(models)
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
-    find = open_baseline(baseline, output) if baseline is not None else None
+    names = [feed.suite.name for feed in feeds]
+    find = open_baseline(baseline, output, names) if baseline is not None else None
     cache = None if no_cache else open_cache(cache_folder)
     results, failed = _run_models(models, ModelOptions(**options), feeds, (output, cache))
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
