@@ -260,7 +260,10 @@ def encode(
 
 
 class Encoder:
-    """Encodes conversations chunk by chunk; arguments as of ``encode``."""
+    """Encodes conversations chunk by chunk; arguments as of ``encode``.
+
+    ``sequences`` and ``tokens`` grow with every chunk: the ids so far, and how many there are.
+    """
 
     def __init__(
         self,
@@ -275,7 +278,7 @@ class Encoder:
         self.max_length = max_length
         self.on_overflow = on_overflow
         self.tokens = 0
-        self._sequences: list[Ids | None] = []
+        self.sequences: list[Ids | None] = []
         self._names: list[str] = []
         self._overflowed = self._longest = 0
         self._worst = ""
@@ -299,7 +302,7 @@ class Encoder:
             )
             names = [conversation.name for conversation in chunk]
             added = [self._fit(*one) for one in zip(names, batch["input_ids"], strict=True)]
-            self._sequences += added
+            self.sequences += added
             self._names += names
             self.tokens += sum(ids.size for ids in added if ids is not None)
             yield added
@@ -312,12 +315,12 @@ class Encoder:
         """
         if self._overflowed and self.on_overflow == "error":
             raise ScorerError(
-                f"{self._overflowed} of {len(self._sequences)} conversations have more"
+                f"{self._overflowed} of {len(self.sequences)} conversations have more"
                 f" than {self.max_length} tokens, {self._worst} has {self._longest}; pass"
                 " --on-overflow truncate-left or drop"
             )
         return Encoded(
-            sequences=self._sequences,
+            sequences=self.sequences,
             names=self._names,
             longest=self._longest,
             overflowed=self._overflowed,

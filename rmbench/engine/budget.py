@@ -51,9 +51,7 @@ def chunks_per_row(device: torch.device) -> int:
 def _bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     text = config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    return (8 * int(text.hidden_size) + 3 * int(inner)) * torch.empty(
-        (), dtype=dtype
-    ).element_size()
+    return (8 * int(text.hidden_size) + 3 * int(inner)) * dtype.itemsize
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -44,12 +44,12 @@ class EncodingAhead:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._ready = threading.Condition()
         self._is_left = False
-        self._sequences: list[Ids | None] = []
+        self._accepted = 0
         self._encoded: Future[Encoded]
 
     def __enter__(self) -> "EncodingAhead":
         self._encoded = self._pool.submit(self._encode)
-        self._encoded.add_done_callback(lambda _: self._announce([]))
+        self._encoded.add_done_callback(lambda _: self._announce(0))
         return self
 
     def __exit__(
@@ -94,15 +94,15 @@ class EncodingAhead:
 
     def _take(self, start: int, stop: int) -> list[Ids | None]:
         with self._ready:
-            self._ready.wait_for(lambda: len(self._sequences) >= stop or self._encoded.done())
+            self._ready.wait_for(lambda: self._accepted >= stop or self._encoded.done())
         self.check()
-        return self._sequences[start:stop]
+        return self.encoder.sequences[start : min(stop, self._accepted)]
 
     def _encode(self) -> Encoded:
         start = time.perf_counter()
         for chunk in self.encoder.encode(self._until_left()):
             self.accept(chunk)
-            self._announce(chunk)
+            self._announce(len(chunk))
         self.seconds = time.perf_counter() - start
         return self.encoder.finish()
 
@@ -112,7 +112,7 @@ class EncodingAhead:
                 return
             yield conversation
 
-    def _announce(self, chunk: list[Ids | None]) -> None:
+    def _announce(self, count: int) -> None:
         with self._ready:
-            self._sequences += chunk
+            self._accepted += count
             self._ready.notify_all()
