@@ -271,8 +271,11 @@ def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_stops_a_real_process_with_130() -> None:
     program = (
-        "import os, signal, rmbench.run as run\n"
-        "run.evaluate_feed = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal, time, rmbench.run as run\n"
+        # A job in the background of a script begins with the signal ignored, and so do its tests.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def interrupt(*_): os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
+        "run.evaluate_feed = interrupt\n"
         "from rmbench.cli import main\n"
         "main(['run', '--model', 'length'])\n"
     )
