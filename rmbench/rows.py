@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
 from rmbench.errors import DataError
+from rmbench.hub import spare_retries
 from rmbench.suite import Source, Suite
 
 __all__ = ["Row", "Rows", "open_rows"]
@@ -77,6 +78,12 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
         return _open_local(beside, source)
     if _format(beside) is not None:
         raise DataError(f"{beside}: no such file; the suite's [source] names it")
+    if _exists(Path(source.path)):  # which datasets would read in its place, without a word
+        raise DataError(
+            f"{source.path}: the working directory has something of this name, which would be read"
+            " in place of the Hub's data set; work in another directory, or pass"
+            f" --data {suite.name}=PATH"
+        )
     return _open_hub(suite)
 
 
@@ -225,7 +232,9 @@ def _parse(text: bytes, place: str) -> Any:
     except RecursionError:
         raise DataError(f"{place}: JSON nested too deeply; a row has three levels") from None
     except ValueError as error:
-        raise DataError(f"{place}: not JSON: {error}; mend the file") from None
+        several = str(error).startswith("Extra data: line 2 ")
+        remedy = "if each line is a row, call the file .jsonl" if several else "mend the file"
+        raise DataError(f"{place}: not JSON: {error}; {remedy}") from None
 
 
 def _json(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
@@ -330,6 +339,7 @@ def _one_split(loaded: Any, split: str | None, place: str) -> Any:
 
 def _open_hub(suite: Suite) -> Rows:
     """Open a Hub data set, from its cache where it has been read before."""
+    spare_retries()
     import datasets
 
     source = suite.source

@@ -464,7 +464,7 @@ def test_a_hub_id_that_is_not_cached_is_one_line_offline(
     assert done.stdout == ""
     assert done.stderr == (
         "rmbench: org/none: not in the cache, and the Hub cannot be reached; run once with a"
-        " network to cache it, or give a local folder as --model\n"
+        " network to cache it, or give a local folder\n"
     )
 
 

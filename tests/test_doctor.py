@@ -389,6 +389,11 @@ def adapter(folder: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"")
 
 
+def half_a_configuration(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": ')
+
+
 @pytest.mark.parametrize(
     ("make", "finding", "remedy"),
     [
@@ -397,6 +402,7 @@ def adapter(folder: Path) -> None:
         (empty, "no config.json", "give the folder of one model"),
         (without_tokenizer, "tokenizer", "tokenizer.json"),
         (adapter, "a LoRA adapter without its base model", "merge the two"),
+        (half_a_configuration, "its config.json is not JSON", "copy or download it again"),
         (embedding_model, "BertModel, not a sequence classifier", "give a reward model"),
     ],
 )
@@ -412,6 +418,35 @@ def test_a_folder_that_is_no_reward_model_is_refused_with_what_to_do_next(
     number = next(i for i, line in enumerate(lines) if line.startswith("refused"))
     assert finding in lines[number]
     assert remedy in lines[number + 1]
+
+
+@pytest.mark.parametrize("kept", [0, 40, 5000])
+def test_nothing_is_said_of_weights_that_cannot_be_read(kept: int, tmp_path: Path) -> None:
+    folder = models.save(tmp_path / "rm", models.classifier("llama"))
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:kept])
+    if not kept:
+        weights.unlink()
+    result = doctor(folder)
+    assert result.exit_code == 2
+    assert "refused  loading" in result.stdout
+    assert ("ok       weights" in result.stdout) == (kept == 5000)  # the header is whole
+    assert "unknown" not in result.stdout
+
+
+def test_a_configuration_that_names_a_language_model_is_scored_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    model = models.classifier("llama", max_position_embeddings=2048)
+    folder = models.save(tmp_path / "rm", model)
+    file = folder / "config.json"
+    written = json.loads(file.read_text()) | {"architectures": ["LlamaForCausalLM"]}
+    file.write_text(json.dumps(written))
+    result = doctor(folder)
+    assert result.exit_code == 0, result.stdout
+    assert "config.json names LlamaForCausalLM, which is no sequence classifier" in result.stdout
+    assert "\nsafe to score: 1 warning\n" in result.stdout
 
 
 def test_run_refuses_on_the_same_grounds_as_doctor(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "rmbench"
 ORDER = [
     "errors",
     "strict_json",
+    "hub",
     "comparison",
     "stats",
     "difference",

@@ -284,6 +284,12 @@ BROKEN = {
         ": not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1);"
         " mend the file",
     ),
+    "JSON Lines under the name of JSON": (
+        "rows.json",
+        b'{"a": 1}\n{"a": 2}\n',
+        ": not JSON: Extra data: line 2 column 1 (char 9); if each line is a row, call the file"
+        " .jsonl",
+    ),
     "an object for a list of rows": (
         "rows.json",
         b'{"a": 1}',
@@ -621,6 +627,19 @@ def test_offline_with_nothing_cached_names_both_remedies() -> None:
     assert str(caught.value) == (
         "nobody/nothing-of-this-name (split filtered): not in the cache, and the Hub cannot be"
         " reached; run once with a network to cache it, or pass --data demo=PATH with a local copy"
+    )
+
+
+def test_a_local_folder_does_not_stand_in_for_the_hubs_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_folder(tmp_path / "org" / "name")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        open_rows(on_hub("org/name", split="filtered"))
+    assert str(caught.value) == (
+        "org/name: the working directory has something of this name, which would be read in place"
+        " of the Hub's data set; work in another directory, or pass --data demo=PATH"
     )
 
 

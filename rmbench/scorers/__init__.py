@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from rmbench.cache import Cache
 from rmbench.comparison import Conversation
 from rmbench.errors import ScorerError, did_you_mean
+from rmbench.hub import spare_retries
 
 __all__ = [
     "AUDITS",
@@ -162,12 +163,17 @@ def builtin_names() -> list[str]:
 def check_model_name(model: str) -> None:
     """Refuse a name that can be no scorer, before anything is read or loaded.
 
+    For a Hub id, its libraries are spared their retries where the Hub cannot be reached.
+
     Raises:
         ScorerError: it is no built-in, no local folder, and no Hub id of the form org/name.
     """
     # An empty name would be the working directory: "--model $MODEL" with MODEL unset.
     is_folder = bool(model) and Path(model).is_dir()
-    if model in builtin_names() or is_folder or HUB_ID.fullmatch(model):
+    if model in builtin_names() or is_folder:
+        return
+    if HUB_ID.fullmatch(model):
+        spare_retries()
         return
     names = ", ".join(builtin_names())
     place = model or '--model ""'

@@ -67,9 +67,10 @@ _SAYINGS: Final = {
     "trust_remote_code": "the {what} needs code from the model's repository; read that code, then"
     " pass --trust-remote-code",
     "couldn't connect": "not in the cache, and the Hub cannot be reached; run once with a network"
-    " to cache it, or give a local folder as --model",
+    " to cache it, or give a local folder",
     "offline mode": "not in the cache, and the Hub is not asked in offline mode; run once with a"
-    " network to cache it, or give a local folder as --model",
+    " network to cache it, or give a local folder",
+    "not a valid JSON file": "its config.json is not JSON; copy or download it again",
     "requires `accelerate`": "--device-map needs the package accelerate; pip install accelerate",
     "gated repo": "its authors give access on request; ask for it on the model's page of the Hub,"
     " then log in with hf auth login",

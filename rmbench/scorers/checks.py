@@ -64,13 +64,30 @@ def check_settings(
         where: the model's folder or Hub id.
     """
     return [
+        check_architecture(config),
         check_rope(config, stated),
         check_attention(config, options.attention),
         check_quantisation(config),
-        check_stored(config, where),
-        check_format(where, options),
+        *check_stored(config, where),
+        *check_format(where, options),
         check_remote_code(config, options),
     ]
+
+
+def check_architecture(config: Any) -> Check:
+    """Warn of a configuration that names no classifier: it is scored as one if it has a head."""
+    name = "architecture"
+    seen = ", ".join(config.architectures or ["none named"])
+    own_code = "AutoModelForSequenceClassification" in (getattr(config, "auto_map", None) or {})
+    if not config.architectures or own_code or "SequenceClassification" in seen:
+        return Check(name=name, status=OK, seen=seen)
+    return Check(
+        name=name,
+        status=WARNING,
+        seen=f"config.json names {seen}, which is no sequence classifier",
+        remedy="it is scored as one, with the head that its weights hold; take the checkpoint that"
+        " its trainer saved, or make sure that the head is the trained one",
+    )
 
 
 def check_rope(config: Any, stated: Mapping[str, Any]) -> Check:
@@ -174,10 +191,11 @@ def check_quantisation(config: Any) -> Check:
     )
 
 
-def check_stored(config: Any, where: str) -> Check:
+def check_stored(config: Any, where: str) -> list[Check]:
     """Refuse a local model's weights in 8 bits or fewer for which no scale is stated.
 
-    They would be read as plain numbers: quantised ones without their scale mean nothing.
+    They would be read as plain numbers: quantised ones without their scale mean nothing. Nothing
+    comes back where no file tells its kinds of numbers: pickle, the Hub, or a damaged file.
     """
     name = "stored as"
     kinds: dict[str, str] = {}
@@ -187,14 +205,15 @@ def check_stored(config: Any, where: str) -> Check:
                 kinds.setdefault(str(entry["dtype"]), tensor)
     small = sorted(kind for kind in kinds if re.fullmatch(r"[IU]8|BOOL|F[468]_.*", kind))
     if small and getattr(config, "quantization_config", None) is None:
-        return Check(
+        refused = Check(
             name=name,
             status=REFUSED,
             seen=f"{kinds[small[0]]} is {small[0]}, and config.json does not say how it was"
             " quantised",
             remedy="take the original weights, or the folder as the quantiser wrote it",
         )
-    return Check(name=name, status=OK, seen=", ".join(sorted(kinds)) or "unknown")
+        return [refused]
+    return [Check(name=name, status=OK, seen=", ".join(sorted(kinds)))] if kinds else []
 
 
 def _header(path: Path) -> Mapping[str, Any]:
@@ -208,19 +227,26 @@ def _header(path: Path) -> Mapping[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def check_format(where: str, options: ModelOptions) -> Check:
-    """Warn of weights in pickle, which ``--trust-pickle`` allows."""
+def check_format(where: str, options: ModelOptions) -> list[Check]:
+    """Warn of weights in pickle, which ``--trust-pickle`` allows.
+
+    Nothing comes back for a folder whose weights are missing or damaged: loading them refuses.
+    """
     name = "weights"
     folder = Path(where)
-    has_safetensors = not folder.is_dir() or any(folder.glob("*.safetensors"))
-    if options.trust_pickle and not has_safetensors:
-        return Check(
+    files = list(folder.glob("*.safetensors"))
+    if options.trust_pickle and folder.is_dir() and not files:
+        pickle = Check(
             name=name,
             status=WARNING,
             seen="pickle, which can run code as it is loaded",
             remedy="convert them to safetensors with save_pretrained on a machine you can lose",
         )
-    return Check(name=name, status=OK, seen="safetensors")
+        return [pickle]
+    readable = bool(files) and all(_header(path) for path in files)
+    if folder.is_dir() and not readable:
+        return []
+    return [Check(name=name, status=OK, seen="safetensors")]
 
 
 def check_remote_code(config: Any, options: ModelOptions) -> Check:
