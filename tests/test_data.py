@@ -457,7 +457,7 @@ def test_a_score_that_is_no_number_is_refused(value: Any, tmp_path: Path) -> Non
 
 
 def refusal(folder: Path, rows: Content, made: Suite) -> str:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises((DataError, SuiteError)) as caught:
         feed(folder, rows, made)
     return str(caught.value)
 
@@ -491,18 +491,19 @@ def test_other_texts_than_the_suite_s_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_section_without_rows_is_refused(tmp_path: Path) -> None:
-    made = suite(sections={"Chat": ("chat", "chat-hrd")})
-    rows = [row(1, subset="chat"), row(2, subset="chat-hard")]
+    made = suite(sections={"Chat": ("chat", "chat-hard"), "Code": ("code",)})
+    rows = [row(1, subset="chat"), row(2, subset="code")]
     assert refusal(tmp_path, rows, made) == (
-        'suite "demo" on rows.jsonl: [sections] Chat names "chat-hrd", which no row has;'
-        ' did you mean "chat-hard"?'
+        'suite "demo" on rows.jsonl: [sections] Chat names "chat-hard", which no row has;'
+        ' did you mean "chat"?'
     )
 
 
 def test_rows_without_a_section_are_refused(tmp_path: Path) -> None:
     rows = [row(1), row(2, subset="z"), row(3, subset="b")]
     assert refusal(tmp_path, rows, suite(sections={"A": ("a",)})) == (
-        'suite "demo" on rows.jsonl: subset "b" is in no section; add it to one'
+        f'{tmp_path / "rows.jsonl"}, row 2: subset "z" is in no section of the suite "demo";'
+        " known: a"
     )
 
 

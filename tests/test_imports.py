@@ -25,6 +25,7 @@ ORDER = [
     "suite",
     "transcripts",
     "rows",
+    "conversion",
     "data",
     "chat_template",
     "encode",
