@@ -1,4 +1,4 @@
-"""Change a part of a user's text file and nothing else of it."""
+"""A user's text files: written whole or not at all, and changed in one part alone."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step; its permissions stay.
+    """Write a text file in one step; its permissions stay, and folders that lack are made.
 
     Raises:
         ResultError: it cannot be written; the file is then as it was.
@@ -37,6 +37,7 @@ def write_text(path: Path, text: str) -> None:
     # Through a link, so that the link stays one.
     target = path.resolve()
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         mode = target.stat().st_mode if target.exists() else 0o644
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".rmbench-", suffix=".tmp")
         temporary = Path(name)
@@ -48,7 +49,9 @@ def write_text(path: Path, text: str) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise ResultError(
+            f"{path}: cannot be written: {error.strerror or error}; make room, or give another file"
+        ) from None
 
 
 def replace_block(text: str, content: str, *, place: str) -> str:

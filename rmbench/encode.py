@@ -135,8 +135,9 @@ def load_template(choice: str, tokenizer: Tokenizer, model: str) -> Template:
             raise ScorerError(f"{path}: larger than {MAX_TEMPLATE_BYTES} bytes; is it a template?")
         return _template(path.name, content.decode())
     except (OSError, UnicodeDecodeError) as error:
+        finding = getattr(error, "strerror", None) or error
         raise ScorerError(
-            f"{path}: cannot be read as a template: {error}; give tokenizer, none or a Jinja file"
+            f"{path}: cannot be read as a template: {finding}; give tokenizer, none or a Jinja file"
         ) from None
 
 

@@ -40,14 +40,16 @@ def suite_folder(output: Path, suite: str) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder and prove that a file can be written there, before hours of scoring.
+    """Prove that a file can be written in a folder, before hours of scoring.
+
+    Nothing is left there: where the folder is missing, the nearest one above it is tried.
 
     Raises:
         ResultError: it cannot.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as stream:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there) as stream:
             stream.write(b"0" * 4096)
     except OSError as error:
         raise ResultError(

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from rmbench.check import Finding, Gate
 from rmbench.compare import Contrast, Verdict
 from rmbench.comparison import Comparison, counted
+from rmbench.editing import write_text
 from rmbench.errors import ResultError
 from rmbench.flips import Flip
 from rmbench.result import Result
@@ -328,7 +329,7 @@ def format_gate(gate: Gate, fmt: str) -> str:
 
 
 def write_gate(gate: Gate, path: Path) -> None:
-    """Write a gate to a file, in the format that its suffix names.
+    """Write a gate to a file, in the format that its suffix names; its folder is made.
 
     Raises:
         ResultError: the suffix names none, or the file cannot be written.
@@ -336,10 +337,7 @@ def write_gate(gate: Gate, path: Path) -> None:
     if path.suffix not in SUFFIXES:
         remedy = f"known: {', '.join(SUFFIXES)}"
         raise ResultError(f'{path}: no format has the suffix "{path.suffix}"; {remedy}')
-    try:
-        path.write_text(format_gate(gate, SUFFIXES[path.suffix]) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from None
+    write_text(path, format_gate(gate, SUFFIXES[path.suffix]) + "\n")
 
 
 def gate_table(gate: Gate) -> Table:

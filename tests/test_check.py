@@ -237,8 +237,10 @@ def test_a_file_is_written_in_the_format_of_its_suffix(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(head)
     with pytest.raises(ResultError, match=r'no format has the suffix "\.pdf"; known: \.xml'):
         write_gate(WORSE, tmp_path / "a.pdf")
-    with pytest.raises(ResultError, match="cannot be written: No such file"):
-        write_gate(WORSE, tmp_path / "missing" / "a.md")
+    write_gate(WORSE, tmp_path / "new" / "folder" / "a.md")
+    assert (tmp_path / "new" / "folder" / "a.md").is_file()
+    with pytest.raises(ResultError, match="cannot be written: "):
+        write_gate(WORSE, tmp_path / "a.md" / "b.md")
 
 
 # --- where a baseline is found -------------------------------------------------------------------

@@ -236,14 +236,32 @@ def test_a_name_cannot_steer_the_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--limit", "0"), ("--dtype", "int1"), ("--nosuch",), ("extra",)]
+    ("arguments", "finding"),
+    [
+        (("run", "--limit", "0"), "Invalid value for '--limit': 0 is not in the range"),
+        (("run", "--dtype", "int1"), "Invalid value for '--dtype': 'int1' is not one of"),
+        (("run", "--modle", "tiny"), "No such option '--modle'. Did you mean '--model'?"),
+        (("run", "tiny"), "unexpected extra argument (tiny); a model is given with --model."),
+        (("compare", "mini/tiny"), "Missing argument 'B'. See `rmbench compare --help`"),
+        (("nosuch",), "No such command 'nosuch'. See `rmbench --help`"),
+        (("--nosuch",), "No such option '--nosuch'. See `rmbench --help`"),
+        (("cache", "nosuch"), "No such command 'nosuch'. See `rmbench cache --help`"),
+    ],
 )
-def test_a_wrong_option_is_exit_code_2(arguments: tuple[str, ...]) -> None:
-    result = rmbench("run", *arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("Usage: ")
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], finding: str
+) -> None:
+    message = refused(*arguments)
+    assert finding in message
+    assert message.endswith("--help`")
     assert files() == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("cache",)])
+def test_a_command_without_its_part_shows_help(arguments: tuple[str, ...]) -> None:
+    result = rmbench(*arguments)
+    assert result.exit_code == 2
+    assert "Commands:\n" in result.output
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_a_template_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScorerError) as error:
         load_template(str(path), WORDS, "org/model")
     assert str(error.value) == (
-        f"{path}: cannot be read as a template: [Errno 2] No such file or directory: '{path}';"
+        f"{path}: cannot be read as a template: No such file or directory;"
         " give tokenizer, none or a Jinja file"
     )
 

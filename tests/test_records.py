@@ -173,7 +173,7 @@ def test_a_failure_without_a_reason_of_the_system_is_told_in_its_own_words(
     with pytest.raises(ResultError, match=r"cannot be written: the device is gone; make room"):
         write_result(a_result(), tmp_path)
     with pytest.raises(ResultError, match=r"cannot be written to: the device is gone; give"):
-        monkeypatch.setattr(Path, "mkdir", fail_without_a_word)
+        monkeypatch.setattr(module.tempfile, "TemporaryFile", fail_without_a_word)
         check_folder(tmp_path)
 
 
@@ -211,7 +211,7 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultError) as error:
         check_folder(file)
     assert str(error.value) == (
-        f"{file}: cannot be written to: File exists; give another folder with --output"
+        f"{file}: cannot be written to: Not a directory; give another folder with --output"
     )
     with pytest.raises(ResultError, match=r"cannot be written: Not a directory"):
         write_result(a_result(), file)
@@ -243,10 +243,10 @@ def test_a_folder_without_the_right_to_write_is_refused_for_anyone(
         write_result(a_result(), tmp_path)
 
 
-def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "folder"
-    check_folder(folder)
-    assert list(folder.iterdir()) == []
+def test_a_folder_that_can_be_written_to_is_left_as_it_is(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "folder")
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """

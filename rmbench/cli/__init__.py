@@ -39,6 +39,12 @@ UNREAD: Final = 141
 class _Group(click.Group):
     """Turns whatever stops a command into its exit code, and all but a bug into one line."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _tell_usage(error)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -52,10 +58,28 @@ class _Group(click.Group):
             # What Python would flush at its end must not fail a second time.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(UNREAD)
+        except click.UsageError as error:
+            _tell_usage(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception:  # else Python exits with 1, which says that a gate failed
             _report_bug(ctx)
+
+
+def _tell_usage(error: click.UsageError) -> NoReturn:
+    """Say in one line what is wrong with a command, as for everything else that is wrong."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    ctx = error.ctx
+    finding = error.format_message()
+    names = [param.name for param in ctx.command.params] if ctx else []
+    if finding.startswith("Got unexpected extra argument") and "models" in names:
+        finding += "; a model is given with --model"
+    finding += "" if finding.endswith(("?", ".")) else "."
+    click.echo(
+        f"rmbench: {finding} See `{ctx.command_path if ctx else 'rmbench'} --help`", err=True
+    )
+    raise click.exceptions.Exit(WRONG)
 
 
 def _report_bug(ctx: click.Context) -> NoReturn:

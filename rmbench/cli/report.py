@@ -37,7 +37,7 @@ def report(
 
     With two results of a suite it shows what changed from the first to the second.
     """
-    from rmbench.errors import ResultError
+    from rmbench.editing import write_text
     from rmbench.report import gather, render_report
 
     places: dict[str, str | None] = {}
@@ -45,10 +45,5 @@ def report(
         name, _, path = item.partition("=")
         places[name] = path or None
     page = render_report(gather(results, suites=suites, data=places))
-    try:
-        output.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ResultError(
-            f"{output}: cannot be written: {error.strerror}; give another file with --output"
-        ) from None
+    write_text(output, page)
     click.echo(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)", err=True)
