@@ -1,17 +1,19 @@
 """Attention over packed rows: each token sees its own sequence, and nothing is computed in vain.
 
 A packed row (see ``rmbench.packing``) holds sequences as a prefix tree. Instead of a mask over the
-whole row, each branch's queries meet the keys of its own path alone. It is plugged in through
-transformers' attention interface, so it serves any decoder that uses the interface.
+whole row, each branch's queries meet the keys of its own path alone: branch by branch, or all at
+once where a GPU has the kernel (``fused``). It is plugged in through transformers' attention
+interface, so it serves any decoder that uses the interface.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from rmbench.engine.fused import Group, attend, group_branches, is_fit
 from rmbench.packing import Row
 
 __all__ = ["UnsupportedAttentionError", "tree_chunks"]
@@ -22,6 +24,9 @@ NAME: Final = "rmbench_tree"
 CPU_QUERIES: Final = 128
 # What an attention layer may be given and still mean plain causal attention.
 _HARMLESS: Final = {"is_causal", "position_ids", "use_cache", "cache_position", "output_attentions"}
+
+
+_States = tuple[torch.Tensor, torch.Tensor]
 
 
 class UnsupportedAttentionError(Exception):
@@ -40,27 +45,27 @@ class _TreeAttention:
     """Called by every layer in turn; ``open`` and ``load`` say for which row and chunk."""
 
     def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.layer = 0
+        self.row: Row | None = None
         self.chunk = slice(0, 0)
-        self.size = 0
+        self.layer = 0
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # By device, since layers may be spread over several.
+        self.parts: dict[torch.device, list[_Part]] = {}
+        self.groups: dict[torch.device, list[Group]] = {}
+        self.can_fuse = True
 
     def open(self, row: Row) -> None:
         """Prepare for a row; keys and values of its chunks are kept until it is done."""
-        self.size, self.kept = row.size, []
+        self.row, self.kept = row, []
 
-    def load(self, row: Row, chunk: slice, like: torch.Tensor) -> None:
-        """Prepare for one chunk of the row that is open; ``like`` has the scores' type."""
+    def load(self, chunk: slice) -> None:
+        """Prepare for one chunk of the row that is open."""
         self.chunk, self.layer = chunk, 0
-        self.parts = []
-        for number, branch in enumerate(row.branches):
-            start = max(branch.offset, chunk.start)
-            stop = min(branch.offset + branch.length, chunk.stop)
-            step = CPU_QUERIES if like.device.type == "cpu" else max(1, stop - start)
-            for first in range(start, stop, step):
-                queries = slice(first, min(first + step, stop))
-                self.parts.append(_part(row, number, queries, chunk.start, like))
+        self.parts, self.groups = {}, {}
+
+    def close(self) -> None:
+        """Let go of what is on the device."""
+        self.row, self.kept, self.parts, self.groups = None, [], {}, {}
 
     def __call__(  # noqa: PLR0913  (the interface's signature)
         self,
@@ -77,11 +82,34 @@ class _TreeAttention:
         unknown = {name for name, given in extra.items() if given is not None} - _HARMLESS
         if unknown or attention_mask is not None or dropout or len(query) != 1:
             raise UnsupportedAttentionError(", ".join(sorted(unknown)) or "mask, dropout or batch")
-        keys, values = self._keep(key, value)
+        assert self.row is not None, "a row is open while its chunks are computed"
+        states = self._keep(key, value, self.row.size)
         self.layer += 1
+        if self.can_fuse and is_fit(query, value):
+            try:
+                return self._at_once(self.row, query, states, scaling), None
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # this GPU, or this PyTorch, has no such kernel
+                self.can_fuse = False
+        return self._by_branch(self.row, query, states, scaling), None
+
+    def _at_once(
+        self, row: Row, query: torch.Tensor, states: _States, scaling: float | None
+    ) -> torch.Tensor:
+        if query.device not in self.groups:
+            self.groups[query.device] = group_branches(row, self.chunk, query.device)
+        return attend(query, states, self.groups[query.device], scaling)
+
+    def _by_branch(
+        self, row: Row, query: torch.Tensor, states: _States, scaling: float | None
+    ) -> torch.Tensor:
+        if query.device not in self.parts:
+            self.parts[query.device] = list(_parts(row, self.chunk, query))
+        keys, values = states
         _, heads, size, _ = query.shape
-        output = query.new_empty((1, size, heads, value.shape[-1]))
-        for part in self.parts:
+        output = query.new_empty((1, size, heads, values.shape[-1]))
+        for part in self.parts[query.device]:
             mixed = scaled_dot_product_attention(
                 query[:, :, part.queries],
                 _gather(keys, part.path),
@@ -89,26 +117,37 @@ class _TreeAttention:
                 attn_mask=part.mask,
                 is_causal=part.mask is None,
                 scale=scaling,
-                enable_gqa=key.shape[1] != heads,
+                enable_gqa=keys.shape[1] != heads,
             )
             output[:, part.queries] = mixed.transpose(1, 2)
-        return output, None
+        return output
 
-    def _keep(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _keep(self, key: torch.Tensor, value: torch.Tensor, size: int) -> _States:
         """Return this layer's keys and values of the row, as far as it is computed."""
-        if key.shape[2] == self.size:  # the row is one chunk: nothing to keep
+        if key.shape[2] == size:  # the row is one chunk: nothing to keep
             return key, value
         if self.layer == len(self.kept):
             self.kept.append(
                 (
-                    key.new_empty((*key.shape[:2], self.size, key.shape[3])),
-                    value.new_empty((*value.shape[:2], self.size, value.shape[3])),
+                    key.new_empty((*key.shape[:2], size, key.shape[3])),
+                    value.new_empty((*value.shape[:2], size, value.shape[3])),
                 )
             )
         keys, values = self.kept[self.layer]
         keys[:, :, self.chunk] = key
         values[:, :, self.chunk] = value
         return keys, values
+
+
+def _parts(row: Row, chunk: slice, like: torch.Tensor) -> Iterator[_Part]:
+    """Yield what is computed of a chunk; ``like`` has the scores' type."""
+    for number, branch in enumerate(row.branches):
+        start = max(branch.offset, chunk.start)
+        stop = min(branch.offset + branch.length, chunk.stop)
+        step = CPU_QUERIES if like.device.type == "cpu" else max(1, stop - start)
+        for first in range(start, stop, step):
+            queries = slice(first, min(first + step, stop))
+            yield _part(row, number, queries, chunk.start, like)
 
 
 def _part(row: Row, number: int, queries: slice, start: int, like: torch.Tensor) -> _Part:
@@ -161,10 +200,10 @@ def tree_chunks(model: Any, row: Row, chunk_tokens: int) -> Generator[slice, Non
     try:
         for start in range(0, row.size, chunk_tokens):
             chunk = slice(start, min(start + chunk_tokens, row.size))
-            _TREE.load(row, chunk, torch.empty(0, dtype=model.dtype, device=model.device))
+            _TREE.load(chunk)
             yield chunk
             if _TREE.layer != layers:
                 raise UnsupportedAttentionError(f"{_TREE.layer} of {layers} layers use it")
     finally:
         model.set_attn_implementation(before)
-        _TREE.kept, _TREE.parts = [], []
+        _TREE.close()
