@@ -1,15 +1,21 @@
 """Two results in, verdicts out: which subsets, sections and averages changed beyond chance."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.aggregate import Accuracy, average_weights, section_weights
+from rmbench.aggregate import average_weights, section_weights
 from rmbench.analysis import Agreement, agreement
+from rmbench.comparable import (
+    changed_settings,
+    check_comparable,
+    title_of,
+    told_unpaired,
+    with_means,
+)
 from rmbench.comparison import counted
 from rmbench.difference import (
     Difference,
@@ -20,17 +26,15 @@ from rmbench.difference import (
     paired_difference,
     unpaired_difference,
 )
-from rmbench.errors import ResultError, SuiteError
+from rmbench.errors import ResultError
 from rmbench.result import Result, subset_of
 from rmbench.run import judge
 from rmbench.stats import Floats
-from rmbench.suite import Suite, load_suite
+from rmbench.suite import Suite
 
-__all__ = ["Contrast", "Verdict", "compare", "credits_of", "suite_of", "with_means"]
+__all__ = ["Contrast", "Verdict", "compare", "credits_of"]
 
 LEVELS: Final = ("subset", "section", "average")
-# Versions that can move a reward without any setting having changed.
-PACKAGES: Final = ("rmbench", "transformers", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,50 +108,6 @@ class Contrast:
         return [verdict for verdict in self.verdicts if verdict.level in names]
 
 
-def suite_of(result: Result, suite: Suite | None = None) -> Suite:
-    """Return the suite of a result, once name and version are the ones it was measured with.
-
-    Args:
-        result: names the suite.
-        suite: the suite where it is not a bundled one.
-
-    Raises:
-        ResultError: the suite at hand is another one, or another version of it.
-        SuiteError: no suite of this name is bundled and none was given.
-    """
-    name = str(result.suite["name"])
-    if suite is None:
-        try:
-            suite = load_suite(name)
-        except SuiteError as error:
-            raise SuiteError(f"{error}; give your own with --suite FILE") from None
-    if suite.name != name:
-        raise ResultError(f'{result.model["id"]}: a result on {name}, not on "{suite.name}"')
-    version = result.suite.get("version")
-    if version != suite.version:
-        raise ResultError(
-            f"{result.model['id']} on {name}: measured with version {version} of the suite, and"
-            f" this is version {suite.version}; run it again"
-        )
-    return suite
-
-
-def with_means(result: Result, suite: Suite) -> Result:
-    """Return a published result with the averages that follow from its sections.
-
-    Cards often print sections and the pooled average only. A measured result comes back as it is.
-    """
-    if result.source != "published":
-        return result
-    averages = dict(result.averages)
-    for average in suite.averages:
-        parts = [result.sections.get(name) for name in average.sections]
-        known = [part.accuracy for part in parts if part is not None]
-        if known and len(known) == len(parts) and average.name not in averages:
-            averages[average.name] = Accuracy(accuracy=fmean(known))
-    return replace(result, averages=averages)
-
-
 def compare(old: Result, new: Result, suite: Suite) -> Contrast:
     """Compare two results of one suite, paired where both have their rewards.
 
@@ -165,7 +125,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
     Raises:
         ResultError: the two are not comparable: other data, or one is only part of a run.
     """
-    notes = _check_comparable(old, new)
+    notes = check_comparable(old, new)
     old, new = with_means(old, suite), with_means(new, suite)
     if old.rewards and new.rewards:
         verdicts, missing = _paired(old, new, suite)
@@ -173,8 +133,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
             dropped = counted(missing, "comparisons that one of the two dropped")
             notes.append(f"left out of both: {dropped}")
     else:
-        lacking = " and ".join(_title(item) for item in (old, new) if not item.rewards)
-        notes.append(f"{lacking}: no rewards, so the test is unpaired, which is much weaker")
+        notes.append(told_unpaired(old, new))
         verdicts = _unpaired(old, new, suite)
     return Contrast(
         old=old,
@@ -182,63 +141,10 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         suite=suite,
         paired=bool(old.rewards and new.rewards),
         verdicts=_adjusted(verdicts),
-        changed=_changed(old, new),
+        changed=changed_settings(old, new),
         notes=tuple(notes),
         agreement=_agreement(old, new, suite),
     )
-
-
-# --- may they be compared? -----------------------------------------------------------------------
-
-
-def _title(result: Result) -> str:
-    return f"{result.model['id']}{' (published)' if result.source == 'published' else ''}"
-
-
-def _check_comparable(old: Result, new: Result) -> list[str]:
-    """Refuse results of different data; return what could not be checked."""
-    both = f"{_title(old)} and {_title(new)} are not comparable"
-    for key, remedy in (
-        ("name", "compare results of one suite"),
-        ("version", "run the older one again"),
-    ):
-        if old.suite[key] != new.suite[key]:
-            raise ResultError(
-                f"{both}: suite {key} {old.suite[key]} and {new.suite[key]}; {remedy}"
-            )
-    if old.partial != new.partial:
-        parts = [
-            "all comparisons" if item.partial is None else counted(item.partial, "comparisons")
-            for item in (old, new)
-        ]
-        raise ResultError(f"{both}: scored {parts[0]} and {parts[1]}; run both whole")
-    before, after = (item.suite.get("sha256") for item in (old, new))
-    if before is None or after is None:
-        return ["the texts that were scored are not recorded for both; nothing compares them"]
-    if before != after:
-        raise ResultError(
-            f"{both}: the texts differ (sha256 {str(before)[:7]} and {str(after)[:7]}); run both on"
-            " the same data"
-        )
-    return []
-
-
-def _changed(old: Result, new: Result) -> tuple[tuple[str, str, str], ...]:
-    """Return the settings and versions that differ; of published results none is known."""
-    if "published" in (old.source, new.source):
-        return ()
-    rows = _differing(old.settings, new.settings, sorted({*old.settings, *new.settings}))
-    return (*rows, *_differing(old.environment, new.environment, PACKAGES))
-
-
-def _differing(
-    old: Mapping[str, Any], new: Mapping[str, Any], keys: Iterable[str]
-) -> list[tuple[str, str, str]]:
-    return [
-        (key, str(old.get(key, "")), str(new.get(key, "")))
-        for key in keys
-        if old.get(key) != new.get(key)
-    ]
 
 
 # --- slices --------------------------------------------------------------------------------------
@@ -329,8 +235,9 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())
         raise ResultError(
-            f"{_title(old)} and {_title(new)} are not comparable: in one of them alone there are"
-            f' {counted(len(odd), "comparisons")}, such as "{odd[0]}"; run both on the same data'
+            f"{title_of(old)} and {title_of(new)} are not comparable:"
+            f' {counted(len(odd), "comparisons")} only in one of them, such as "{odd[0]}"; run both'
+            " on the same data"
         )
     names = list(new.subsets)
     position = {name: i for i, name in enumerate(names)}
@@ -340,7 +247,7 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     ]
     both = [(subset, a, b) for subset, a, b in rows if a is not None and b is not None]
     if not both:
-        raise ResultError(f"{_title(old)} and {_title(new)}: no comparison was scored by both")
+        raise ResultError(f"{title_of(old)} and {title_of(new)}: no comparison was scored by both")
     one_only = sum((a is None) != (b is None) for _, a, b in rows)
     table = np.array(both, dtype=np.float64)
     return _Pairs(names, table[:, 0].astype(np.int64), table[:, 1], table[:, 2]), one_only

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from rmbench.aggregate import Accuracy
-from rmbench.compare import with_means
+from rmbench.comparable import with_means
 from rmbench.comparison import counted
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result import Result, file_stem

@@ -274,14 +274,15 @@ def analysis_notes(result: Result) -> list[str]:
         odds = odds_ratio(found.length.fit)
         more = f"; odds of winning times {odds} per 1,000 characters more" if odds else ""
         notes.append(
-            f"length: chosen longer in {longer.n:,}: {percent(longer.accuracy)} %;"
-            f" shorter in {shorter.n:,}: {percent(shorter.accuracy)} %{more}"
+            f"length: {percent(longer.accuracy)} % right where the chosen response is longer"
+            f" (n {longer.n:,}), {percent(shorter.accuracy)} % where it is shorter"
+            f" (n {shorter.n:,}){more}"
         )
     if found is not None and found.calibration is not None and found.calibration.tells:
         item = found.calibration
         notes.append(
-            f"calibration: by its margins {percent(item.confidence)} % sure, and right on"
-            f" {percent(item.right)} % (expected calibration error {item.error:.3f})"
+            f"calibration: sigmoid(margin) promises {percent(item.confidence)} % right, and"
+            f" {percent(item.right)} % are (expected calibration error {item.error:.3f})"
         )
     return notes
 
@@ -330,6 +331,11 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
         if difference is not None:  # else the model does not allow it, which moves no number
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
     found += _recheck_notes(result.audit)
+    if result.audit.get("below_chance"):
+        of_model = result.model.get("kind") != "builtin"
+        cost = ": does a low reward mean a good response (a cost model)?" if of_model else ""
+        found.append(f"below chance{cost}")
+    found += [f"{name}: {seen}" for name, seen in (result.audit.get("warnings") or {}).items()]
     return ["audit: " + "; ".join(found)] if found else []
 
 
@@ -351,9 +357,6 @@ def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
         item = audit.get(key) or {}
         if item.get("flipped"):
             found.append(f"{item['flipped']} of {item['comparisons']} {words} end otherwise")
-    if audit.get("below_chance"):
-        found.append("below chance: does a low reward mean a good response (a cost model)?")
-    found += [f"{name}: {seen}" for name, seen in (audit.get("warnings") or {}).items()]
     return found
 
 

@@ -385,7 +385,6 @@ def test_a_revision_of_a_local_folder_is_refused(good: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
-        ("{broken", "is not a valid JSON file"),
         ("[]", "TypeError" if OLD else "model_type"),
         ("{}", "model_type"),
         ('{"model_type": "llama", "hidden_size": "many"}', "TypeError" if OLD else "hidden_size"),
@@ -397,6 +396,11 @@ def test_a_broken_config_is_refused(copy: Path, content: str, finding: str) -> N
     assert message.startswith(f"{copy}: the configuration cannot be loaded: ")
     assert message.endswith("; is the folder complete?")
     assert finding in message
+
+
+def test_a_config_that_is_not_json_is_told_what_to_do(copy: Path) -> None:
+    (copy / "config.json").write_text("{broken")
+    assert refusal(copy) == f"{copy}: its config.json is not JSON; copy or download it again"
 
 
 def test_an_unknown_model_type_is_refused(copy: Path) -> None:

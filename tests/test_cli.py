@@ -51,7 +51,7 @@ def files() -> list[str]:
 
 # In each subset of mini the chosen response is the longer one in half of the comparisons.
 LENGTH_ON_MINI = f"""\
-rmbench mini: for trying the tool and for CI, not for ranking models: length
+mini (not for ranking models): length
 
              accuracy %    95 % interval    n    won    tied
 ---------  ------------  ---------------  ---  -----  ------
@@ -153,9 +153,9 @@ def test_one_model_that_fails_does_not_stop_the_others() -> None:
     models = ("--model", "length", "--model", "empty", "--model", "shorter")
     result = rmbench("run", "--suite", "mini", *models)
     assert result.exit_code == 2
-    assert [line for line in result.stdout.splitlines() if line.startswith("rmbench mini")] == [
-        "rmbench mini: for trying the tool and for CI, not for ranking models: length",
-        "rmbench mini: for trying the tool and for CI, not for ranking models: shorter",
+    assert [line for line in result.stdout.splitlines() if line.startswith("mini (")] == [
+        "mini (not for ranking models): length",
+        "mini (not for ranking models): shorter",
     ]
     errors = [line for line in result.stderr.splitlines() if not line.startswith("written: ")]
     assert len(errors) == 1

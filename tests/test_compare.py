@@ -19,7 +19,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportions_ztest
 
 from rmbench.cli import main
-from rmbench.compare import Contrast, Verdict, compare, suite_of
+from rmbench.comparable import suite_of
+from rmbench.compare import Contrast, Verdict, compare
 from rmbench.difference import Strata, unpaired_difference
 from rmbench.errors import ResultError, SuiteError
 from rmbench.flips import find_flips, find_texts
@@ -196,7 +197,10 @@ def test_without_rewards_the_test_is_unpaired_and_says_so() -> None:
     bare = replace(OLD, rewards=())
     contrast = compare(bare, NEW, TOY)
     assert not contrast.paired
-    assert any("unpaired" in note for note in contrast.notes)
+    assert contrast.notes[-1] == (
+        f"{bare.model['id']}: no rewards, so the test is unpaired, which is much weaker; put the"
+        " .jsonl back beside its record, or run it again"
+    )
     found = pick(contrast, "a").difference
     assert found is not None
     old, new = (result.subsets["a"].accuracy * 40 for result in (OLD, NEW))
@@ -258,9 +262,7 @@ def test_parts_of_other_comparisons_are_told_apart_by_id() -> None:
     ids = toy_ids({"a": 21})
     one = toy_result([1.0] * 20, ids=ids[:20], partial=20)
     two = toy_result([1.0] * 20, ids=ids[1:], partial=20)
-    with pytest.raises(
-        ResultError, match='in one of them alone there are 2 comparisons, such as "a/0"'
-    ):
+    with pytest.raises(ResultError, match='2 comparisons only in one of them, such as "a/0"'):
         compare(one, two, TOY)
 
 
@@ -411,7 +413,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_compare_takes_names_and_lists_flips_with_their_texts() -> None:
     code, text = run("compare", "mini/length", "mini/shorter", "--flips", "2")
     assert code == 0
-    assert text.startswith("rmbench mini")
+    assert text.startswith("mini (")
     assert "240 comparisons changed sides; 2 of them:" in text
     assert "prompt" in text
 

@@ -372,7 +372,7 @@ def test_import_writes_results_and_prints_them(
         "written: results/mini/org--m.json\n"
         "ids were not compared with mini's; --data PATH does so\n"
     )
-    assert result.stdout.startswith("rmbench mini")
+    assert result.stdout.startswith("mini (")
     assert Path("results/mini/org--m.jsonl").is_file()
 
 

@@ -43,6 +43,7 @@ ORDER = [
     "run",
     "score_files",
     "importing",
+    "comparable",
     "compare",
     "flips",
     "check",

@@ -225,6 +225,15 @@ def test_the_table_of_a_result() -> None:
     )
 
 
+def test_of_a_rule_below_chance_nobody_asks_whether_it_is_a_cost_model() -> None:
+    model = a_result(audit={"below_chance": True})
+    rule = replace(model, model={"id": "length", "kind": "builtin"})
+    assert audit_notes(model, SUITE) == [
+        "audit: below chance: does a low reward mean a good response (a cost model)?"
+    ]
+    assert audit_notes(rule, SUITE) == ["audit: below chance"]
+
+
 def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
     longer = Accuracy(accuracy=0.812, low=0.79, high=0.83, n=1234, wins=1002, ties=0)
     shorter = Accuracy(accuracy=0.221, low=0.2, high=0.24, n=1500, wins=331, ties=0)
@@ -234,10 +243,10 @@ def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
     sure = Sureness(error=0.239, brier=0.3, confidence=0.952, right=0.713, n=2734)
     told = a_result(analyses=Analyses(length=bias, calibration=sure))
     assert result_table(told, SUITE).notes[2:4] == [
-        "length: chosen longer in 1,234: 81.20 %; shorter in 1,500: 22.10 %; odds of winning times"
-        " 3 (2.47 to 3.65) per 1,000 characters more",
-        "calibration: by its margins 95.20 % sure, and right on 71.30 % (expected calibration error"
-        " 0.239)",
+        "length: 81.20 % right where the chosen response is longer (n 1,234), 22.10 % where it is"
+        " shorter (n 1,500); odds of winning times 3 (2.47 to 3.65) per 1,000 characters more",
+        "calibration: sigmoid(margin) promises 95.20 % right, and 71.30 % are (expected calibration"
+        " error 0.239)",
     ]
     even = replace(bias, shorter=longer)
     quiet = a_result(analyses=Analyses(length=even, calibration=replace(sure, error=0.01)))

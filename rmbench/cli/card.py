@@ -23,7 +23,7 @@ def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> N
     rmbench card rewardbench/my-rm ultrafeedback/my-rm --into README.md
     """
     from rmbench.card import merge_card, model_index, to_yaml
-    from rmbench.compare import suite_of
+    from rmbench.comparable import suite_of
     from rmbench.lookup import find_result
     from rmbench.suite import load_suite
 

@@ -75,7 +75,8 @@ def check(
     """
     from rmbench.check import Limits
     from rmbench.check import check as hold
-    from rmbench.compare import compare, suite_of
+    from rmbench.comparable import suite_of
+    from rmbench.compare import compare
     from rmbench.lookup import find_baseline, find_result
     from rmbench.suite import load_suite
     from rmbench.verdicts import format_gate, write_gate

@@ -55,8 +55,8 @@ def compare(
     \b
     rmbench compare mini/tiny mini/length --flips 5
     """
+    from rmbench.comparable import suite_of
     from rmbench.compare import compare as compare_results
-    from rmbench.compare import suite_of
     from rmbench.flips import find_flips, find_texts
     from rmbench.lookup import find_result
     from rmbench.suite import load_suite

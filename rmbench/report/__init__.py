@@ -42,7 +42,7 @@ def render_report(materials: Sequence[Material]) -> str:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise RmbenchError(
-            f"report: {error.name} is not installed; pip install 'rmbench[report]'"
+            f"report: {error.name} is not installed; pip install {error.name}"
         ) from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
