@@ -12,15 +12,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from reports import make_rows, write_suite
 from scipy import stats as scipy_stats
 from scored import COUNTS, TOY, published, toy_ids, toy_margins, toy_result
 from statsmodels.stats.multitest import multipletests
 
+from rmbench.baselines import read_baselines
 from rmbench.check import Gate, Limits, check
 from rmbench.cli import main
 from rmbench.compare import compare
 from rmbench.errors import ResultError
-from rmbench.lookup import find_baseline
 from rmbench.records import write_result
 from rmbench.result import Result
 from rmbench.run import evaluate
@@ -277,6 +278,11 @@ def commit(git: Git, *results: Result) -> None:
     git("commit", "--message", "results")
 
 
+def find_baseline(place: str, result: Result) -> Result:
+    wanted = [(result.suite["name"], result.model["id"])]
+    return read_baselines(place, wanted).find(result)
+
+
 def test_a_folder_is_searched_for_suite_and_model(tmp_path: Path) -> None:
     for result in (OLD, lose("d", 25)):
         write_result(result, tmp_path)
@@ -443,8 +449,48 @@ def test_a_folder_without_the_suite_is_refused_before_anything_is_scored() -> No
     place.write_text(record.replace('"name": "mini"', '"name": "toy"'), encoding="utf-8")
     code, _, error = run("run", "--model", "length", "--output", "new", "--check", "other")
     assert code == 2
-    assert error.startswith("rmbench: other: no result of the suite mini")
-    assert not Path("new/mini/length.json").exists()
+    assert error.startswith("rmbench: other: no result on mini, which is to be compared;")
+    assert not Path("new").exists()
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("in_git", [False, True])
+def test_a_place_without_the_model_is_refused_before_anything_is_scored(
+    git: Git, in_git: bool
+) -> None:
+    git("init", "--initial-branch", "main")
+    git("add", "perfect")
+    git("commit", "--message", "results")
+    place = "main:perfect" if in_git else "perfect"
+    models = ["--model", "length", "--model", "shorter"]
+    code, text, error = run("run", *models, "--output", "new", "--check", place)
+    assert (code, text) == (2, "")
+    assert error == (
+        f'rmbench: {place}: no result of "shorter" on mini; it has length; to compare two models,'
+        " give the other's file\n"
+    )
+    assert not Path("new").exists()
+
+
+@pytest.mark.usefixtures("measured")
+def test_one_record_is_no_baseline_for_another_suite(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, make_rows(["a", "b"]))
+    record = "perfect/mini/length.json"
+    suites = ["--suite", "mini", "--suite", str(suite)]
+    code, _, error = run("run", "--model", "length", *suites, "--output", "new", "--check", record)
+    assert code == 2
+    assert error == (
+        f"rmbench: {record}: a result on mini, where one on own is to be compared; give its own"
+        " baseline, or a folder of them\n"
+    )
+
+
+def test_a_baseline_is_read_once(tmp_path: Path) -> None:
+    write_result(OLD, tmp_path)
+    baselines = read_baselines(str(tmp_path), [("toy", "old")])
+    for file in (tmp_path / "toy").iterdir():
+        file.unlink()
+    assert [item.id for item in baselines.find(OLD).rewards] == toy_ids()
 
 
 # --- real data -----------------------------------------------------------------------------------

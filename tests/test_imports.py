@@ -39,6 +39,7 @@ ORDER = [
     "result",
     "records",
     "lookup",
+    "baselines",
     "audit",
     "run",
     "score_files",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rmbench.baselines import Baselines
     from rmbench.data import Feed
     from rmbench.result import Result
 
-__all__ = ["check", "gate_options", "gate_results", "open_baseline"]
+__all__ = ["check", "gate_options", "gate_results", "open_baselines"]
 
 
 def gate_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,17 +74,19 @@ def check(
     \b
     rmbench check results/mini/tiny.json --baseline main:results --output check.xml
     """
+    from rmbench.baselines import read_baselines
     from rmbench.check import Limits
     from rmbench.check import check as hold
     from rmbench.comparable import suite_of
     from rmbench.compare import compare
-    from rmbench.lookup import find_baseline, find_result
+    from rmbench.lookup import find_result
     from rmbench.suite import load_suite
     from rmbench.verdicts import format_gate, write_gate
 
     new = find_result(result)
     suite = suite_of(new, load_suite(suite_file) if suite_file else None)
-    contrast = compare(find_baseline(baseline, new), new, suite)
+    baselines = read_baselines(baseline, [(suite.name, str(new.model["id"]))])
+    contrast = compare(baselines.find(new), new, suite)
     gate = hold(contrast, Limits(alpha=alpha, max_drop=max_drop))
     for path in outputs:
         write_gate(gate, path)
@@ -92,42 +95,40 @@ def check(
         sys.exit(1)
 
 
-def open_baseline(
-    place: str, output: Path, suites: "Sequence[str]"
-) -> "Callable[[Result], Result]":
-    """Return what finds the baseline of a result, for a run of suites that writes into ``output``.
+def open_baselines(
+    place: str, output: Path, suites: "Sequence[str]", models: "Sequence[str]"
+) -> "Baselines":
+    """Read what a run will be compared with, before anything is scored.
+
+    Args:
+        place: of the baselines.
+        output: where the run writes its results.
+        suites: names of the suites that it scores.
+        models: its models, as they were given.
 
     Raises:
-        ResultError: there is no such place, it has no result of a suite, or the run would
-            overwrite the baseline and then compare it with itself.
+        ResultError: there is no such place, it lacks a suite or a model, or the run would overwrite
+            it, so that the next run were compared with this one.
     """
-    from functools import partial
-
+    from rmbench.baselines import read_baselines
     from rmbench.errors import ResultError
-    from rmbench.lookup import check_place, check_suites, find_baseline, find_result
+    from rmbench.scorers.identity import locate
 
     path = Path(place)
-    if path.is_file():
-        # Read now, since the run may write this very file.
-        fixed = find_result(place)
-        return lambda result: fixed
     folders = path.resolve(), output.resolve()
     if path.is_dir() and any(one.is_relative_to(two) for one, two in (folders, folders[::-1])):
         raise ResultError(
             f"--check {place}: the run writes its results into it ({output}); give another"
             f" --output, or what git has: --check main:{place}"
         )
-    if path.is_dir():
-        check_suites(place, suites)
-    else:
-        check_place(place)
-    return partial(find_baseline, place)
+    names = [locate(model)[1] for model in models]
+    return read_baselines(place, [(suite, name) for suite in suites for name in names])
 
 
 def gate_results(
     results: "Sequence[Result]",
     feeds: "Sequence[Feed]",
-    find: "Callable[[Result], Result]",
+    baselines: "Baselines",
     limits: tuple[float, float | None],
     fmt: str,
 ) -> bool:
@@ -144,7 +145,7 @@ def gate_results(
     is_data = fmt in ("json", "csv")
     passed = True
     for result in results:
-        contrast = compare(find(result), result, suites[result.suite["name"]])
+        contrast = compare(baselines.find(result), result, suites[result.suite["name"]])
         gate = hold(contrast, Limits(alpha=limits[0], max_drop=limits[1]))
         click.echo(format_gate(gate, "table" if is_data else fmt) + "\n", err=is_data)
         passed = passed and gate.passed

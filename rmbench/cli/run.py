@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmbench.cli.check import gate_options, gate_results, open_baseline
+from rmbench.cli.check import gate_options, gate_results, open_baselines
 from rmbench.cli.options import CACHE, FORMAT, model_options, open_cache, tell_unused
 from rmbench.cli.plan import print_plan
 from rmbench.errors import RmbenchError
@@ -112,11 +112,11 @@ def run(
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
     names = [feed.suite.name for feed in feeds]
-    find = open_baseline(baseline, output, names) if baseline is not None else None
+    baselines = open_baselines(baseline, output, names, models) if baseline is not None else None
     cache = None if no_cache else open_cache(cache_folder)
     results, failed = _run_models(models, ModelOptions(**options), feeds, (output, cache))
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
-    passed = find is None or gate_results(results, feeds, find, (alpha, max_drop), fmt)
+    passed = baselines is None or gate_results(results, feeds, baselines, (alpha, max_drop), fmt)
     if failed:
         sys.exit(2)
     if not passed:

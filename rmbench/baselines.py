@@ -1,0 +1,186 @@
+"""What a result is to be compared with: a record, a folder of them, or a revision of git."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmbench.errors import ResultError
+from rmbench.lookup import find_result, read_with_rewards
+from rmbench.records import find_results, read_result
+from rmbench.result import Result, file_stem
+
+__all__ = ["Baselines", "read_baselines"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselines:
+    """Results to compare others with, read once: what happens to their files later is no matter.
+
+    Attributes:
+        place: where they were found, in the user's words.
+        results: with their rewards.
+        names: of their files, for messages.
+        is_single: whether the place names one result, which is then the baseline of any other.
+    """
+
+    place: str
+    results: tuple[Result, ...]
+    names: tuple[str, ...]
+    is_single: bool = False
+
+    def find(self, result: Result) -> Result:
+        """Return the baseline of a result: of its suite, its model and, if it can be, its settings.
+
+        Raises:
+            ResultError: none fits, or several do.
+        """
+        if self.is_single:
+            return self.results[0]
+        suite, model = str(result.suite["name"]), str(result.model["id"])
+        fitting = [
+            (name, item)
+            for name, item in zip(self.names, self.results, strict=True)
+            if (item.suite["name"], item.model["id"]) == (suite, model)
+        ]
+        if not fitting:
+            raise ResultError(_none(self.place, suite, model, self.results))
+        twins = [item for item in fitting if file_stem(item[1]) == file_stem(result)]
+        best = twins or [item for item in fitting if item[1].source == "measured"] or fitting
+        if len(best) > 1:
+            names = ", ".join(name for name, _ in best)
+            raise ResultError(f"{self.place}: {len(best)} results fit: {names}; name one")
+        return best[0][1]
+
+
+def read_baselines(place: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
+    """Read the baselines of results, before hours of scoring.
+
+    Args:
+        place: the path of a record, or its name; a folder, searched for the same suites and models;
+            or ``REVISION:PATH`` of git, PATH being a record or a folder, relative to where one is.
+        wanted: names of the suite and the model of each result that is to be compared.
+
+    Raises:
+        ResultError: there is no such place, a record in it is broken, or it lacks one of them.
+    """
+    wanted = list(wanted)
+    path = Path(place)
+    if path.is_dir():
+        return _in_folder(place, path, wanted)
+    revision, colon, inner = place.partition(":")
+    if colon and not path.exists():
+        return _in_git(revision, inner, wanted)
+    return _single(place, find_result(place), wanted)
+
+
+def _single(place: str, result: Result, wanted: Iterable[tuple[str, str]]) -> Baselines:
+    for suite, _ in wanted:
+        if suite != result.suite["name"]:
+            raise ResultError(
+                f"{place}: a result on {result.suite['name']}, where one on {suite} is to be"
+                " compared; give its own baseline, or a folder of them"
+            )
+    return Baselines(place=place, results=(result,), names=(place,), is_single=True)
+
+
+def _in_folder(place: str, folder: Path, wanted: Iterable[tuple[str, str]]) -> Baselines:
+    records = [(path, read_result(path)) for path in find_results([folder])]
+    found: dict[Path, Result] = {}
+    for suite, model in wanted:
+        fitting = [
+            path
+            for path, item in records
+            if (item.suite["name"], item.model["id"]) == (suite, model)
+        ]
+        if not fitting:
+            raise ResultError(_none(place, suite, model, [item for _, item in records]))
+        found |= {path: read_with_rewards(path) for path in fitting if path not in found}
+    return Baselines(
+        place=place, results=tuple(found.values()), names=tuple(str(path) for path in found)
+    )
+
+
+def _none(place: str, suite: str, model: str, results: Sequence[Result]) -> str:
+    """Return the line on a baseline that is not there."""
+    known = sorted({str(item.model["id"]) for item in results if item.suite["name"] == suite})
+    if not known:
+        return (
+            f"{place}: no result on {suite}, which is to be compared; measure the baseline on it"
+            " first, or leave the suite out"
+        )
+    return (
+        f'{place}: no result of "{model}" on {suite}; it has {", ".join(known)}; to compare two'
+        " models, give the other's file"
+    )
+
+
+# --- git -----------------------------------------------------------------------------------------
+
+
+def _in_git(revision: str, path: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
+    """Copy the records at a revision to a temporary folder and search that."""
+    place = f"{revision}:{path}"
+    commit = _commit(revision, place)
+    # Relative to where one is, as paths are; ls-tree takes no trailing "." to mean here.
+    listing = _git(place, "ls-tree", "-r", "-z", "--name-only", commit, "--", path or ".")
+    names = [name for name in listing.decode(errors="replace").split("\0") if name]
+    kept = [name for name in names if name.endswith((".json", ".jsonl"))]
+    if not kept:
+        raise ResultError(f"{place}: no result there; `git ls-tree -r {revision}` lists its files")
+    with tempfile.TemporaryDirectory(prefix="rmbench-") as temporary:
+        folder = Path(temporary)
+        _export(kept, commit, folder, place)
+        try:
+            single = folder / path
+            if single.is_file():
+                return _single(place, read_with_rewards(single), wanted)
+            return _in_folder(place, folder, wanted)
+        except ResultError as error:
+            raise ResultError(str(error).replace(f"{folder}/", f"{revision}:")) from None
+
+
+def _export(names: Sequence[str], commit: str, folder: Path, place: str) -> None:
+    # A record that is named alone has its rewards beside it.
+    wanted = dict.fromkeys(names)
+    if len(names) == 1 and names[0].endswith(".json"):
+        beside = f"{names[0]}l"
+        if _git(place, "ls-tree", "--name-only", commit, "--", beside):
+            wanted[beside] = None
+    for name in wanted:
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder.resolve()):
+            raise ResultError(f"{place}: {name} is above the current folder; change there first")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_git(place, "show", f"{commit}:./{name}"))
+
+
+def _commit(revision: str, place: str) -> str:
+    if not revision or revision.startswith("-"):
+        raise ResultError(f'{place}: "{revision}" is no revision; write it as REVISION:PATH')
+    _git(place, "rev-parse", "--git-dir")
+    try:
+        name = f"{revision}^{{commit}}"
+        return _run_git("rev-parse", "--verify", "--quiet", name).decode().strip()
+    except subprocess.CalledProcessError:
+        raise ResultError(
+            f'{place}: git knows no revision "{revision}"; fetch it first'
+            " (a shallow clone holds one commit only)"
+        ) from None
+
+
+def _git(place: str, *arguments: str) -> bytes:
+    try:
+        return _run_git(*arguments)
+    except FileNotFoundError:
+        raise ResultError(f"{place}: no such file, and git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or ["git failed"]
+        finding = lines[0].removeprefix("fatal: ")
+        raise ResultError(f"{place}: no such file, and git says: {finding}") from None
+
+
+def _run_git(*arguments: str) -> bytes:
+    command = ["git", *arguments]
+    return subprocess.run(command, check=True, capture_output=True).stdout
