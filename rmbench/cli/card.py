@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rmbench.cli.options import SUITE_FILE
+
 __all__ = ["card"]
 
 
@@ -15,7 +17,7 @@ __all__ = ["card"]
     metavar="FILE",
     help="Merge into this card; nothing else of it changes.",
 )
-@click.option("--suite", "suite_file", metavar="FILE", help="The suite, if it is one of your own.")
+@SUITE_FILE
 def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> None:
     """Print results of one model as the model-index of a Hub model card.
 

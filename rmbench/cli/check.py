@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rmbench.cli.options import SUITE_FILE
+
 if TYPE_CHECKING:
     from rmbench.baselines import Baselines
     from rmbench.data import Feed
@@ -42,7 +44,7 @@ def gate_options(command: Callable[..., None]) -> Callable[..., None]:
     help="A result, a folder of results, or REVISION:PATH of git, such as main:results.",
 )
 @gate_options
-@click.option("--suite", "suite_file", metavar="FILE", help="The suite, if it is one of your own.")
+@SUITE_FILE
 @click.option(
     "--format",
     "fmt",

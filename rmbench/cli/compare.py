@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rmbench.cli.options import FORMAT, path_of
+from rmbench.cli.options import FORMAT, SUITE_FILE, path_of
 
 if TYPE_CHECKING:
     from rmbench.compare import Contrast
@@ -38,7 +38,7 @@ WIDEST: Final = 160
     default=0,
     help="List N comparisons that changed sides.",
 )
-@click.option("--suite", "suite_file", metavar="FILE", help="The suite, if it is one of your own.")
+@SUITE_FILE
 @click.option("--data", metavar="PATH", help="Rows of the suite, for the texts of the flips.")
 @FORMAT
 def compare(

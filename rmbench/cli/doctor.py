@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmbench.cli.options import model_options
+from rmbench.cli.options import DATA, model_options
 from rmbench.scorers import ModelOptions, check_model_name
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ __all__ = ["doctor"]
     show_default=True,
     help="Suite whose lengths are checked; repeatable.",
 )
-@click.option(
-    "--data",
-    "data",
-    multiple=True,
-    metavar="SUITE=PATH",
-    help="Read a suite's rows from a local file or folder; repeatable.",
-)
+@DATA
 @model_options
 def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **options: Any) -> None:
     """Check whether a model is safe to score, and say what to do where it is not.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rmbench.cli.options import FORMAT, path_of
+from rmbench.cli.options import FORMAT, OUTPUT, path_of
 
 __all__ = ["import_"]
 
@@ -14,13 +14,7 @@ __all__ = ["import_"]
 @click.option("--suite", "name", required=True, metavar="SUITE", help="What was scored.")
 @click.option("--model", metavar="ID", help="The model, if the file does not say; or one of it.")
 @click.option("--data", metavar="PATH", help="Rows of the suite; ids and texts are then checked.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for the results.",
-)
+@OUTPUT
 @FORMAT
 def import_(
     file: Path, name: str, model: str | None, data: str | None, output: Path, fmt: str

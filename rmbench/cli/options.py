@@ -20,7 +20,17 @@ from rmbench.scorers import (
 if TYPE_CHECKING:
     from rmbench.cache import Cache
 
-__all__ = ["CACHE", "FORMAT", "model_options", "open_cache", "path_of", "tell_unused"]
+__all__ = [
+    "CACHE",
+    "DATA",
+    "FORMAT",
+    "OUTPUT",
+    "SUITE_FILE",
+    "model_options",
+    "open_cache",
+    "path_of",
+    "tell_unused",
+]
 
 FORMAT = click.option(
     "--format",
@@ -31,6 +41,25 @@ FORMAT = click.option(
     help="How to print.",
 )
 
+SUITE_FILE = click.option(
+    "--suite", "suite_file", metavar="FILE", help="The suite, if it is one of your own."
+)
+
+DATA = click.option(
+    "--data",
+    "data",
+    multiple=True,
+    metavar="SUITE=PATH",
+    help="Read a suite's rows from a local file or folder; repeatable.",
+)
+
+OUTPUT = click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder for the results.",
+)
 
 CACHE = click.option(
     "--cache",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmbench.cli.check import gate_options, gate_results, open_baselines
-from rmbench.cli.options import CACHE, FORMAT, model_options, open_cache, tell_unused
+from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, model_options, open_cache, tell_unused
 from rmbench.cli.plan import print_plan
 from rmbench.errors import RmbenchError
 from rmbench.scorers import ModelOptions, check_model_name
@@ -39,20 +39,8 @@ __all__ = ["run"]
     help="Bundled name or .toml file; repeatable.  [default: rewardbench and ultrafeedback;"
     " mini for built-in models]",
 )
-@click.option(
-    "--data",
-    "data",
-    multiple=True,
-    metavar="SUITE=PATH",
-    help="Read a suite's rows from a local file or folder; repeatable.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for the results.",
-)
+@DATA
+@OUTPUT
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Score only N comparisons: a partial run."
 )
