@@ -14,12 +14,20 @@ import json
 import logging
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-__all__ = ["SCORING_VERSION", "Cache", "CacheInfo", "default_folder", "make_key"]
+__all__ = [
+    "SCORING_VERSION",
+    "Cache",
+    "CacheInfo",
+    "clear_cache",
+    "default_folder",
+    "make_key",
+]
 
 SCORING_VERSION: Final = 2
 """Raised when a change of rmbench changes rewards; part of every key."""
@@ -67,6 +75,39 @@ def make_key(*parts: bytes | str | int | float | bool | None) -> bytes:
     return digest.digest()
 
 
+def clear_cache(folder: Path) -> Path:
+    """Forget everything; the file is removed, also one that is no database any more.
+
+    Returns:
+        The file that is no more.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for file in list(folder.glob(f"{FILE}*")):
+        file.unlink()
+    return folder / FILE
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Bring a file into use, waiting for others that do so at this moment.
+
+    SQLite waits for a lock by itself, but not while a new file is changed to WAL mode.
+    """
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 class Cache:
     """Rewards on disk; every method is safe to call whatever has become of the file."""
 
@@ -76,9 +117,7 @@ class Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(_SCHEMA)
+            _prepare(self._database)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
@@ -165,16 +204,6 @@ class Cache:
         files = self.path.parent.glob(f"{FILE}*") if self.path.parent.is_dir() else ()
         return CacheInfo(self.path, rewards, runs, sum(file.stat().st_size for file in files))
 
-    def clear(self) -> None:
-        """Forget everything; the file is removed, also one that is no database any more.
-
-        Raises:
-            OSError: a file cannot be removed.
-        """
-        self.close()
-        for file in list(self.path.parent.glob(f"{FILE}*")):
-            file.unlink()
-
     def _try(self, use: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
         if self._database is None:
             return otherwise
@@ -185,9 +214,10 @@ class Cache:
             return otherwise
 
     def _give_up(self, error: Exception) -> None:
+        # Of SQLite's errors only the plain one is about the file's content.
+        broken = type(error) is sqlite3.DatabaseError
+        remedy = "rmbench cache clear mends it" if broken else "--cache DIR takes another"
         _log.warning(
-            "%s: the cache cannot be used: %s; going on without it (rmbench cache clear mends it)",
-            self.path,
-            error,
+            "%s: the cache cannot be used: %s; going on without it (%s)", self.path, error, remedy
         )
         self.close()

@@ -20,10 +20,14 @@ def spare_retries() -> None:
     this process; does nothing where the user has set it, where a proxy resolves names, or where
     ``huggingface_hub`` has read it already.
     """
-    if "HF_HUB_OFFLINE" in os.environ or "huggingface_hub" in sys.modules or getproxies():
+    if "HF_HUB_OFFLINE" in os.environ or "huggingface_hub" in sys.modules:
+        return
+    if getproxies().keys() & {"http", "https", "all"}:
         return
     host = urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname
+    if host is None:  # no address: the libraries will say so
+        return
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):  # a name that is none cannot be encoded
         os.environ["HF_HUB_OFFLINE"] = "1"

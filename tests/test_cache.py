@@ -9,14 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmbench.cache import FILE, Cache, make_key
+from rmbench.cache import FILE, Cache, clear_cache, make_key
 from rmbench.comparison import Conversation, Message
+from rmbench.errors import ScorerError
 from rmbench.scorers import ModelOptions, load_scorer
 
 TINY = Path(__file__).parent.parent / "rmbench" / "tiny"
@@ -90,7 +92,7 @@ def test_a_corrupt_cache_is_one_warning_and_the_work_goes_on(
         assert cache.get_run(b"a") is None
         assert cache.info().rewards == 0
     assert len(caplog.records) == 1
-    assert "going on without it" in caplog.text
+    assert caplog.text.rstrip().endswith("going on without it (rmbench cache clear mends it)")
 
 
 def test_a_folder_that_cannot_be_made_is_one_warning(
@@ -100,6 +102,7 @@ def test_a_folder_that_cannot_be_made_is_one_warning(
     with caplog.at_level(logging.WARNING):
         assert Cache(tmp_path / "file" / "cache").get_rewards([b"a"]) == {}
     assert len(caplog.records) == 1
+    assert caplog.text.rstrip().endswith("going on without it (--cache DIR takes another)")
 
 
 def test_a_full_cache_is_one_warning_and_keeps_nothing_half(
@@ -118,11 +121,29 @@ def test_a_full_cache_is_one_warning_and_keeps_nothing_half(
 
 def test_clearing_removes_even_what_is_no_database(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"this is no database" * 100)
-    cache = Cache(tmp_path)
-    cache.clear()
+    assert clear_cache(tmp_path) == tmp_path / FILE
     with Cache(tmp_path) as fresh:
         fresh.put_rewards([(b"a", 1.0)])
         assert fresh.info().rewards == 1
+
+
+def test_many_processes_may_begin_a_cache_at_once(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from rmbench.cache import Cache, make_key\n"
+        "while time.time() < float(sys.argv[2]): pass\n"
+        "Cache(Path(sys.argv[1])).put_rewards([(make_key(sys.argv[3]), 1.0)])\n"
+    )
+    start = str(time.time() + 2)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), start, str(number)],
+            stderr=subprocess.PIPE,
+        )
+        for number in range(6)
+    ]
+    assert [worker.communicate(timeout=60)[1] for worker in workers] == [b""] * 6
+    with Cache(tmp_path) as cache:
+        assert cache.info().rewards == 6
 
 
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
@@ -196,6 +217,50 @@ def test_another_template_or_other_weights_are_computed_anew(tmp_path: Path) -> 
         _double_the_head(model / "model.safetensors")
         doubled = load_scorer(str(model), cache=cache).score(CONVERSATIONS).rewards
     assert np.allclose(np.array(doubled, dtype=float), 2 * np.array(plain, dtype=float), rtol=1e-3)
+
+
+def test_a_copy_of_a_model_keeps_its_own_name_and_templates_theirs(tmp_path: Path) -> None:
+    import shutil
+
+    names, text = [], "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    with Cache(tmp_path / "cache") as cache:
+        for name in ("a", "b"):
+            folder = shutil.copytree(TINY, tmp_path / name)
+            template = tmp_path / f"{name}.jinja"
+            template.write_text(text)
+            scorer = load_scorer(str(folder), ModelOptions(template=str(template)), cache=cache)
+            scorer.score(CONVERSATIONS)
+            names.append((scorer.info.id, scorer.info.settings["template"]))
+    assert names == [("a", "a.jinja"), ("b", "b.jinja")]
+
+
+def test_a_revision_of_a_folder_is_refused_with_the_cache_too(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        load_scorer(str(TINY), cache=cache).score(CONVERSATIONS)  # known from now on
+        with pytest.raises(ScorerError, match="a local folder has no revisions"):
+            load_scorer(str(TINY), ModelOptions(revision="x"), cache=cache).score(CONVERSATIONS)
+
+
+def test_rewards_that_are_no_numbers_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rmbench.engine import Engine
+
+    compute = Engine._compute
+
+    def breaks(self: Engine, *given: Any) -> Any:
+        rewards = compute(self, *given)
+        rewards[0] = np.nan
+        return rewards
+
+    with Cache(tmp_path) as cache:
+        truth = load_scorer("tiny").score(CONVERSATIONS).rewards
+        monkeypatch.setattr(Engine, "_compute", breaks)
+        broken = load_scorer("tiny", cache=cache).score(CONVERSATIONS).rewards
+        monkeypatch.undo()
+        again = load_scorer("tiny", cache=cache).score(CONVERSATIONS).rewards
+    assert not all(map(np.isfinite, broken))
+    assert np.allclose(list(again), list(truth), rtol=0, atol=1e-4)
 
 
 def _double_the_head(file: Path) -> None:

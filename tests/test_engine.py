@@ -331,11 +331,43 @@ def test_an_accepted_way_says_how_far_it_was_from_the_lone_forward() -> None:
     assert 0.0 <= scoring.difference < TOLERANCE
 
 
-def test_a_reward_that_is_not_a_number_is_not_hidden() -> None:
+def test_a_reward_of_the_sample_that_is_not_a_number_ends_the_run_at_once() -> None:
     model = models.classifier("llama")
     with torch.no_grad():
         model.score.weight.fill_(float("nan"))
-    assert np.isnan(scored(model, LETTERS).rewards).all()
+    with pytest.raises(ScorerError, match=r"the reward of a conversation of .* is nan") as error:
+        scored(model, LETTERS)
+    assert str(error.value).endswith("; are its weights damaged?")
+
+
+def test_a_reward_that_is_not_a_number_is_not_hidden() -> None:
+    model = models.classifier("llama", vocab_size=models.VOCABULARY + 1)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[models.VOCABULARY] = float("nan")
+    # Too long for the sample, which would find it.
+    broken = np.append(np.concatenate(LETTERS), models.VOCABULARY).astype(np.int32)
+    rewards = scored(model, [*LETTERS, broken]).rewards
+    assert np.isfinite(rewards[:-1]).all()
+    assert np.isnan(rewards[-1])
+
+
+def test_memory_that_runs_out_once_does_not_shrink_every_batch() -> None:
+    sequences = random_sequences(300, longest=60)
+    engine = Engine(models.classifier("llama"), batch_tokens=512)
+    sizes, compute = [], engine._compute
+
+    def short(way: str, unit: Any, given: Any) -> Any:
+        if unit.row.size > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sizes.append(unit.row.size)
+        return compute(way, unit, given)
+
+    engine._compute = short  # type: ignore[method-assign]
+    scoring = engine.score(sequences)
+    assert_true(engine.model, scoring, sequences)
+    # Rows of four chunks: 2,048 tokens at first, then 1,024, 512, and 256, which fit.
+    assert (scoring.way, engine.batch_tokens) == ("packed", 64)
+    assert np.median(sizes) > 128
 
 
 # --- What is computed -------------------------------------------------------------------------

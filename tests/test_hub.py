@@ -55,7 +55,12 @@ def test_a_mirror_is_the_host_that_counts(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("HF_HUB_OFFLINE", "0"), ("https_proxy", "http://proxy.example:3128")]
+    ("name", "value"),
+    [
+        ("HF_HUB_OFFLINE", "0"),
+        ("https_proxy", "http://proxy.example:3128"),
+        ("HF_ENDPOINT", "no-address"),
+    ],
 )
 def test_what_the_user_has_set_up_stays(
     name: str, value: str, asked: list[str], monkeypatch: pytest.MonkeyPatch
@@ -63,7 +68,21 @@ def test_what_the_user_has_set_up_stays(
     monkeypatch.setenv(name, value)
     spare_retries()
     assert not asked
-    assert os.environ.get("HF_HUB_OFFLINE") in (None, value)
+    assert os.environ.get("HF_HUB_OFFLINE") in (None, "0")
+
+
+def test_hosts_without_a_proxy_are_no_proxy(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "localhost")
+    spare_retries()
+    assert asked == ["huggingface.co"]
+
+
+def test_an_address_that_is_none_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://.foo")  # getaddrinfo raises UnicodeError
+    spare_retries()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_a_model_that_is_not_cached_is_refused_without_a_retry() -> None:

@@ -20,9 +20,15 @@ def cache() -> None:
 @CACHE
 def info(cache_folder: Path | None) -> None:
     """Print where the cache is and what it holds."""
-    with open_cache(cache_folder) as opened:
+    from rmbench.cache import FILE, default_folder
+
+    folder = cache_folder or default_folder()
+    click.echo(f"{folder / FILE}")
+    if not (folder / FILE).exists():
+        click.echo("nothing is kept there")
+        return
+    with open_cache(folder) as opened:
         found = opened.info()
-    click.echo(f"{found.path}")
     rewards, runs = counted(found.rewards, "rewards"), counted(found.runs, "runs")
     click.echo(f"{rewards}, {runs}, {found.size / 1e6:.1f} MB")
 
@@ -31,9 +37,13 @@ def info(cache_folder: Path | None) -> None:
 @CACHE
 def clear(cache_folder: Path | None) -> None:
     """Forget every reward."""
-    opened = open_cache(cache_folder)
+    from rmbench.cache import clear_cache, default_folder
+
+    folder = cache_folder or default_folder()
     try:
-        opened.clear()
+        path = clear_cache(folder)
     except OSError as error:
-        raise ResultError(f"{opened.path}: cannot be removed: {error.strerror}") from None
-    click.echo(f"cleared: {opened.path}")
+        raise ResultError(
+            f"{error.filename or folder}: cannot be removed: {error.strerror}; check its rights"
+        ) from None
+    click.echo(f"cleared: {path}")

@@ -149,7 +149,8 @@ class Engine:
             windows: token ids, each of shape (length,), length at least 1.
 
         Raises:
-            ScorerError: one conversation alone does not fit into the device's memory.
+            ScorerError: one conversation alone does not fit into the device's memory, or a reward
+                of the sample is no number.
         """
         seen = _Seen()
         rewards = np.empty(0, dtype=np.float32)
@@ -191,6 +192,14 @@ class Engine:
         if not sample:
             return "alone", 0.0, {}
         truth = np.array([self._alone(ids) for ids in sample], dtype=np.float32)
+        for ids, reward in zip(sample, truth, strict=True):
+            if not np.isfinite(reward):  # told now, not after hours
+                halved = self.model.dtype in (torch.float16, torch.bfloat16)
+                remedy = "try --dtype float32" if halved else "are its weights damaged?"
+                raise ScorerError(
+                    f"the reward of a conversation of {ids.size} tokens is {reward}, which is no"
+                    f" number; {remedy}"
+                )
         of_spread, of_size = TOLERANCE.get(self.model.dtype, TOLERANCE[torch.float32])
         tolerance = float(of_spread * np.ptp(truth) + of_size * np.abs(truth).max())
         refused: dict[str, float] = {}
@@ -211,7 +220,8 @@ class Engine:
                 rewards[unit.indices] = self._compute(way, unit, sample)
             except torch.OutOfMemoryError:
                 self.batch_tokens = self._halve(self.batch_tokens, unit, sample)
-                todo += self._plan(way, sample, unit.indices, self.batch_tokens)
+                rest = [i for item in (*todo, unit) for i in item.indices]
+                todo = self._plan(way, sample, rest, self.batch_tokens)
             except _UNTRODDEN:
                 return float("inf")
         largest = float(np.abs(rewards - truth).max())
@@ -230,8 +240,7 @@ class Engine:
         keys = [make_key(self.scope, ids.tobytes()) for ids in sequences]
         known = self.cache.get_rewards(keys) if self.cache is not None else {}
         rewards = np.array([known.get(key, np.nan) for key in keys], dtype=np.float32)
-        budget = self.batch_tokens
-        todo = self._plan(way, sequences, range(len(sequences)), budget)[::-1]
+        todo = self._plan(way, sequences, range(len(sequences)), self.batch_tokens)[::-1]
         while todo:
             unit = todo.pop()
             missing = {i for i in unit.indices if keys[i] not in known}
@@ -239,13 +248,16 @@ class Engine:
                 try:
                     fresh = self._compute(way, unit, sequences)
                 except torch.OutOfMemoryError:
-                    budget = self._halve(budget, unit, sequences)
-                    todo += self._plan(way, sequences, unit.indices, budget)[::-1]
+                    # The others of this size would not fit either.
+                    self.batch_tokens = self._halve(self.batch_tokens, unit, sequences)
+                    rest = [i for item in (*todo, unit) for i in item.indices]
+                    todo = self._plan(way, sequences, rest, self.batch_tokens)[::-1]
                     continue
                 new = {i: x for i, x in zip(unit.indices, fresh, strict=True) if i in missing}
                 rewards[list(new)] = list(new.values())
                 if self.cache is not None:
-                    self.cache.put_rewards((keys[i], float(x)) for i, x in new.items())
+                    numbers = {i: float(x) for i, x in new.items() if np.isfinite(x)}
+                    self.cache.put_rewards((keys[i], x) for i, x in numbers.items())
             self._done += sum(sequences[i].size * counts[i] for i in unit.indices)
             if self.progress is not None:
                 self.progress(self._done)

@@ -190,12 +190,14 @@ def tree_chunks(model: Any, row: Row, chunk_tokens: int) -> Generator[slice, Non
     # A convolution mixes neighbours in the row, whatever the attention does (state-space models).
     if any(isinstance(module, torch.nn.Conv1d) for module in model.modules()):
         raise UnsupportedAttentionError("convolutions")
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    if layers is None:
+        raise UnsupportedAttentionError("the number of layers is not known")
     before = model.config._attn_implementation
     try:
         model.set_attn_implementation(NAME)
     except (ValueError, AttributeError) as error:
         raise UnsupportedAttentionError(str(error).splitlines()[0]) from None
-    layers = model.config.get_text_config().num_hidden_layers
     _TREE.open(row)
     try:
         for start in range(0, row.size, chunk_tokens):

@@ -1,27 +1,29 @@
 """A classifier behind the cache: what was scored before is read back, and no model is loaded."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rmbench.cache import SCORING_VERSION, Cache, make_key
 from rmbench.comparison import Conversation
 from rmbench.scorers import ModelOptions, Progress, Scored, Scorer, ScorerInfo
-from rmbench.scorers.identity import find_identity
+from rmbench.scorers.identity import find_identity, locate
 
 __all__ = ["CachedScorer"]
 
-# Options that cannot move a reward, or only decide whether there is one.
-_NO_PART: Final = {"batch_tokens", "seed", "trust_remote_code", "trust_pickle", "revision"}
+# Options that cannot move a reward, or only decide whether there is one; the revision is part of
+# the model's identity.
+_NO_PART: Final = {"batch_tokens", "seed", "trust_pickle", "revision"}
 
 
 class CachedScorer:
     """Scores as ``load_classifier`` does, and keeps what it gave.
 
-    A whole call is known by the model's identity, the options, the versions of torch and
+    A whole call is known by the model's identity and name, the options, the versions of torch and
     transformers, the kind of device, and every text. Within a call, single rewards are kept batch
     by batch (see ``rmbench.engine``), so that a crash loses no more than a batch.
     """
@@ -63,7 +65,8 @@ class CachedScorer:
             return Scored(**known["scored"])
         scored = self._load().score(conversations)
         self._info = self._load().info
-        self.cache.put_run(key, {"info": _plain(self._info), "scored": _plain(scored)})
+        if all(reward is None or math.isfinite(reward) for reward in scored.rewards):
+            self.cache.put_run(key, {"info": asdict(self._info), "scored": asdict(scored)})
         return scored
 
     def _load(self) -> Scorer:
@@ -79,9 +82,10 @@ class CachedScorer:
         options = {k: v for k, v in asdict(self.options).items() if k not in _NO_PART}
         template = Path(self.options.template)
         if template.is_file():
-            options["template"] = self.cache.file_digest(template)
+            options["template"] = f"{template.name} {self.cache.file_digest(template)}"
+        _, name = locate(self.model)  # two folders of one content are two models in the results
         versions = [metadata.version(package) for package in ("torch", "transformers")]
-        return repr((SCORING_VERSION, sorted(options.items()), versions, _device_kind()))
+        return repr((SCORING_VERSION, name, sorted(options.items()), versions, _device_kind()))
 
 
 def _device_kind() -> tuple[bool, str | None]:
@@ -97,8 +101,3 @@ def _digest(conversations: Iterable[Conversation]) -> bytes:
         ]
         digest = make_key(digest, *turns, conversation.response)
     return digest
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """Return a record's fields as JSON can keep them."""
-    return asdict(record)

@@ -5,6 +5,7 @@ first refused one; ``rmbench doctor`` prints them all. Those of the text are in 
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ OK: Final = "ok"
 WARNING: Final = "warning"
 REFUSED: Final = "refused"
 
-_CODE_FAILS: Final = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)
+_CODE_FAILS: Final = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
 MAX_HEADER_BYTES: Final = 100_000_000  # safetensors' own limit
 
 
@@ -284,14 +285,23 @@ def check_returned(network: Any) -> Check:
     try:
         with torch.inference_mode():
             output = network(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except torch.OutOfMemoryError:  # no fault of the code's
+        seen = f"two tokens do not fit into the memory of {network.device} beside the weights"
+        remedy = "use --dtype bfloat16 or --device-map auto"
+        return Check(name=name, status=REFUSED, seen=seen, remedy=remedy)
     except _CODE_FAILS as error:
         seen = f"{type(network).__name__} fails: {type(error).__name__}: {error}"
         return Check(name=name, status=REFUSED, seen=" ".join(seen.split()), remedy=remedy)
-    logits = getattr(output, "logits", None)
+    logits: Any = getattr(output, "logits", None)
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else None
     if shape != (1, 1):
         found = type(logits).__name__ if shape is None else f"logits of shape {shape}"
         seen = f"{found} for one conversation, where a reward model returns one logit"
+        return Check(name=name, status=REFUSED, seen=seen, remedy=remedy)
+    if not math.isfinite(reward := float(logits)):
+        seen = f"the reward {reward}, which is no number, for two tokens"
+        halved = network.dtype != torch.float32
+        remedy = "try --dtype float32" if halved else "its weights are damaged; copy them again"
         return Check(name=name, status=REFUSED, seen=seen, remedy=remedy)
     return Check(name=name, status=OK, seen="one logit for a conversation")
 

@@ -52,12 +52,13 @@ def find_identity(model: str, options: ModelOptions, digest: Callable[[Path], st
     commit in the local cache counts, as it does for loading.
 
     Returns:
-        None when it cannot be found out; loading then says what is wrong.
+        None when it cannot be found out, or when a folder is given with a revision; loading then
+        says what is wrong.
     """
     where, _ = locate(model)
     try:
         if Path(where).is_dir():
-            return digest_folder(Path(where), digest)
+            return digest_folder(Path(where), digest) if options.revision is None else None
         from huggingface_hub import hf_hub_download
 
         config = hf_hub_download(where, "config.json", revision=options.revision)
