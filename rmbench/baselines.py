@@ -1,5 +1,6 @@
 """What a result is to be compared with: a record, a folder of them, or a revision of git."""
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -59,7 +60,8 @@ def read_baselines(place: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
 
     Args:
         place: the path of a record, or its name; a folder, searched for the same suites and models;
-            or ``REVISION:PATH`` of git, PATH being a record or a folder, relative to where one is.
+            or ``REVISION:PATH`` of git, PATH being a record or a folder, from where one is or, if there
+            is none, from the top of the repository.
         wanted: names of the suite and the model of each result that is to be compared.
 
     Raises:
@@ -71,6 +73,8 @@ def read_baselines(place: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
         return _in_folder(place, path, wanted)
     revision, colon, inner = place.partition(":")
     if colon and not path.exists():
+        if inner.endswith(".jsonl"):  # as for files: the record beside it is meant
+            inner = inner.removesuffix("l")
         return _in_git(revision, inner, wanted)
     return _single(place, find_result(place), wanted)
 
@@ -123,22 +127,35 @@ def _in_git(revision: str, path: str, wanted: Iterable[tuple[str, str]]) -> Base
     """Copy the records at a revision to a temporary folder and search that."""
     place = f"{revision}:{path}"
     commit = _commit(revision, place)
-    # Relative to where one is, as paths are; ls-tree takes no trailing "." to mean here.
-    listing = _git(place, "ls-tree", "-r", "-z", "--name-only", commit, "--", path or ".")
-    names = [name for name in listing.decode(errors="replace").split("\0") if name]
-    kept = [name for name in names if name.endswith((".json", ".jsonl"))]
+    kept = _records_in_git(place, commit, path)
     if not kept:
-        raise ResultError(f"{place}: no result there; `git ls-tree -r {revision}` lists its files")
+        raise ResultError(
+            f"{place}: no result there; `git ls-tree -r --name-only --full-tree {revision}` lists"
+            " what is"
+        )
     with tempfile.TemporaryDirectory(prefix="rmbench-") as temporary:
         folder = Path(temporary)
         _export(kept, commit, folder, place)
         try:
-            single = folder / path
-            if single.is_file():
-                return _single(place, read_with_rewards(single), wanted)
+            if path.endswith(".json"):  # a record, and not a folder of them
+                return _single(place, read_with_rewards(folder / kept[0]), wanted)
             return _in_folder(place, folder, wanted)
         except ResultError as error:
             raise ResultError(str(error).replace(f"{folder}/", f"{revision}:")) from None
+
+
+def _records_in_git(place: str, commit: str, path: str) -> list[str]:
+    """Return the records and rewards at a path, named from the top of the repository.
+
+    The path is taken from the current folder, as paths are; else from the top, as git has it.
+    """
+    list_names = ("ls-tree", "-r", "-z", "--name-only")
+    # ls-tree takes no trailing "." to mean here.
+    listing = _git(place, *list_names, "--full-name", commit, "--", path or ".")
+    if not listing and path:
+        listing = _git(place, *list_names, "--full-tree", commit, "--", path)
+    names = [os.fsdecode(name) for name in listing.split(b"\0") if name]
+    return [name for name in names if name.endswith((".json", ".jsonl"))]
 
 
 def _export(names: Sequence[str], commit: str, folder: Path, place: str) -> None:
@@ -146,14 +163,12 @@ def _export(names: Sequence[str], commit: str, folder: Path, place: str) -> None
     wanted = dict.fromkeys(names)
     if len(names) == 1 and names[0].endswith(".json"):
         beside = f"{names[0]}l"
-        if _git(place, "ls-tree", "--name-only", commit, "--", beside):
+        if _git(place, "ls-tree", "--name-only", "--full-tree", commit, "--", beside):
             wanted[beside] = None
     for name in wanted:
-        file = (folder / name).resolve()
-        if not file.is_relative_to(folder.resolve()):
-            raise ResultError(f"{place}: {name} is above the current folder; change there first")
+        file = folder / name  # git keeps no name that leaves the repository
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(_git(place, "show", f"{commit}:./{name}"))
+        file.write_bytes(_git(place, "show", f"{commit}:{name}"))
 
 
 def _commit(revision: str, place: str) -> str:

@@ -5,13 +5,22 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, Final
 
-from rmbench.aggregate import Accuracy
+from rmbench.aggregate import Accuracy, summarize
 from rmbench.comparison import counted
 from rmbench.errors import ResultError, SuiteError
-from rmbench.result import Result
+from rmbench.result import Result, subset_of
+from rmbench.run import judge
 from rmbench.suite import Suite, load_suite
 
-__all__ = ["changed_settings", "check_comparable", "suite_of", "told_unpaired", "with_means"]
+__all__ = [
+    "changed_settings",
+    "check_comparable",
+    "check_rewards",
+    "suite_of",
+    "title_of",
+    "told_unpaired",
+    "with_means",
+]
 
 # Versions that can move a reward without any setting having changed.
 PACKAGES: Final = ("rmbench", "transformers", "torch")
@@ -96,6 +105,29 @@ def check_comparable(old: Result, new: Result) -> list[str]:
             " the same data"
         )
     return []
+
+
+def check_rewards(result: Result, suite: Suite) -> None:
+    """Refuse rewards that do not give the counts of their record, where it has counts.
+
+    Raises:
+        ResultError: record and rewards are of different runs, or one of them was edited.
+    """
+    if any(item.n is None for item in result.subsets.values()):
+        return
+    names = list(result.subsets)
+    subsets = [subset_of(item.id, names) for item in result.rewards]
+    found = summarize(suite, subsets, judge(suite, result.rewards), partial=True).subsets
+    for name, recorded in result.subsets.items():
+        given = found.get(name)
+        counts = None if given is None else (given.n, given.wins, given.ties)
+        if counts != (recorded.n, recorded.wins, recorded.ties):
+            told = "nothing" if given is None else f"{given.wins} of {given.n} won"
+            raise ResultError(
+                f"{title_of(result)} on {suite.name}: its rewards give {told} in {name}, its record"
+                f" says {recorded.wins} of {recorded.n}; the two files are of different runs: put"
+                " back the right one, or run it again"
+            )
 
 
 def changed_settings(old: Result, new: Result) -> tuple[tuple[str, str, str], ...]:

@@ -12,6 +12,7 @@ from rmbench.analysis import Agreement, agreement
 from rmbench.comparable import (
     changed_settings,
     check_comparable,
+    check_rewards,
     title_of,
     told_unpaired,
     with_means,
@@ -127,6 +128,9 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
     """
     notes = check_comparable(old, new)
     old, new = with_means(old, suite), with_means(new, suite)
+    for item in (old, new):
+        if item.rewards:
+            check_rewards(item, suite)
     if old.rewards and new.rewards:
         verdicts, missing = _paired(old, new, suite)
         if missing:

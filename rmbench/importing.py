@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rmbench.aggregate import Accuracy, summarize, weighted_mean
 from rmbench.analysis import analyse
+from rmbench.audit import flips_to_move, is_below_chance
 from rmbench.comparison import counted
 from rmbench.data import Contents, Feed, open_feed
 from rmbench.errors import DataError, ResultError, did_you_mean
@@ -87,6 +88,8 @@ def _models(path: Path, rows: Sequence[ScoreRow], model: str | None) -> dict[str
             raise ResultError(f"{path}: does not name its model; say which with --model")
         return {None: model}
     names = [str(key) for key in keys]
+    if not all(map(str.strip, names)):
+        raise ResultError(f"{path}: a model without a name in scores; name it")
     if model is not None and model not in names:
         raise ResultError(f'{path}: no scores of "{model}"; {did_you_mean(model, names)}')
     return {name: name for name in names if model in (None, name)}
@@ -96,6 +99,11 @@ def _of_model(rows: Sequence[ScoreRow], key: str | None) -> Iterator[Sides]:
     for row in rows:
         if key not in row.scores:
             raise DataError(f'{row.place}: no scores of "{key or "one model"}", as line 1 has')
+        for other in row.scores.keys() - rows[0].scores.keys():
+            raise DataError(
+                f'{row.place}: scores of "{other or "one model"}", which line 1 has not; give all'
+                " lines scores of the same models"
+            )
         yield row.scores[key]
 
 
@@ -107,8 +115,8 @@ def _identities(rows: Sequence[ScoreRow], target: _Target) -> list[str]:
     for row, count in zip(rows, _repeats(named), strict=True):
         if count:
             raise DataError(
-                f'{row.place}: "{row.identity}" stands in an earlier line too; RewardBench\'s id is'
-                " unique with its subset alone"
+                f'{row.place}: "{row.identity}" stands in an earlier line too; remove one, or put'
+                " the subset before the id, where ids are unique within their subsets"
             )
     if target.contents is None:
         _check_subsets(rows, target.suite)
@@ -194,6 +202,12 @@ def _measured(
     outcomes = judge(target.suite, rewards)
     summary = summarize(target.suite, subsets, outcomes, partial=partial is not None)
     info = ScorerInfo(id=model, kind=KIND)
+    headline = summary.averages.get(target.suite.headline)
+    audit = {
+        "ties": sum(outcome.tied for outcome in outcomes if outcome is not None),
+        "below_chance": is_below_chance(target.suite, headline),
+        "flips_to_move": flips_to_move(target.suite, subsets, outcomes),
+    }
     return Result(
         source="measured",
         suite=_suite_block(target, len(ids), path),
@@ -203,7 +217,7 @@ def _measured(
         sections=summary.sections,
         subsets=summary.subsets,
         analyses=analyse(rewards, outcomes, differences=_differences(ids, target), is_rule=False),
-        audit={"ties": sum(outcome.tied for outcome in outcomes if outcome is not None)},
+        audit=audit,
         environment={"imported_from": path.name},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=partial,
@@ -296,7 +310,8 @@ def _published(
     subsets = _shares(path, summary.get("extra_results") or {}, suite)
     pooled = _share(f"{path}: accuracy", summary["accuracy"])
     known = {name: item.accuracy for name, item in subsets.items()}
-    if known and counts and not math.isclose(weighted_mean(known, counts), pooled, abs_tol=1e-6):
+    is_whole = bool(counts) and counts.keys() <= known.keys()
+    if is_whole and not math.isclose(weighted_mean(known, counts), pooled, abs_tol=1e-6):
         raise ResultError(f"{path}: accuracy is not the mean of extra_results over {suite.name}")
     averages, sections = _means(suite, known, counts)
     for average in suite.averages:

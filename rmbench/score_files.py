@@ -23,6 +23,7 @@ from rmbench.strict_json import RepeatedKeyError, parse_json
 
 __all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
 
+SHOWN: Final = 60
 MAX_LINE_BYTES: Final = 64 * 2**20
 Sides = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -153,11 +154,17 @@ def _side(place: str, name: str, value: Any) -> tuple[float, ...]:
     return tuple(_score(place, name, item) for item in values)
 
 
+def _short(value: Any) -> str:
+    """Return what was found, as far as it fits into a line: a "score" can be a page of text."""
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} …"
+
+
 def _score(place: str, name: str, value: Any) -> float:
     if type(value) not in (int, float) or not abs(value) <= float(np.finfo(np.float32).max):
         raise DataError(
-            f'{place}: "{name}" has the score {value!r}; every score must be a finite number, since'
-            " a missing one is neither won nor lost: score again, or remove the line"
+            f'{place}: "{name}" has the score {_short(value)}; every score must be a finite number,'
+            " since a missing one is neither won nor lost: score again, or remove the line"
         )
     # As rmbench records rewards, and by which it tells a tie.
     return float(np.float32(value))

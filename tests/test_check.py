@@ -124,9 +124,7 @@ def test_an_unchanged_model_with_near_tie_noise_fails_at_most_alpha_of_the_time(
     generator = np.random.default_rng(11)
 
     def rerun(true: np.ndarray[Any, np.dtype[np.float64]]) -> Result:
-        seen = (true + generator.normal(0.0, 0.2, true.size)).tolist()
-        pairs = zip(OLD.rewards, seen, strict=True)
-        return replace(OLD, rewards=[item._replace(chosen=(margin,)) for item, margin in pairs])
+        return toy_result((true + generator.normal(0.0, 0.2, true.size)).tolist())
 
     failures = 0
     for seed in range(80):
@@ -325,7 +323,15 @@ def test_in_git_a_path_is_relative_to_where_one_is(
 ) -> None:
     commit(git, OLD)
     monkeypatch.chdir(Path("results"))
-    assert find_baseline("main:toy", OLD).model["id"] == "old"
+    for place in ("main:toy", "main:../results", "main:results", "main:results/toy/old.jsonl"):
+        assert find_baseline(place, OLD).model["id"] == "old"
+
+
+def test_in_git_an_absolute_path_is_that_of_the_revision(git: Git, tmp_path: Path) -> None:
+    commit(git, OLD)
+    write_result(replace(lose("d", 25), model=OLD.model), Path("results"))
+    found = find_baseline(f"main:{tmp_path}/results/toy/old.json", OLD)
+    assert found.subsets["d"].wins == OLD.subsets["d"].wins
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,18 @@ def test_a_section_without_common_comparisons_is_marked_as_not_comparable() -> N
 # --- unpaired ------------------------------------------------------------------------------------
 
 
+def test_rewards_of_another_run_than_the_records_are_refused() -> None:
+    mixed = replace(OLD, rewards=NEW.rewards)
+    wins = [item.subsets["a"].wins for item in (NEW, OLD)]
+    with pytest.raises(ResultError) as caught:
+        compare(mixed, NEW, TOY)
+    assert str(caught.value) == (
+        f"{OLD.model['id']} on toy: its rewards give {wins[0]} of 40 won in a, its record says"
+        f" {wins[1]} of 40; the two files are of different runs: put back the right one, or run it"
+        " again"
+    )
+
+
 def test_without_rewards_the_test_is_unpaired_and_says_so() -> None:
     bare = replace(OLD, rewards=())
     contrast = compare(bare, NEW, TOY)

@@ -13,6 +13,7 @@ from scored import TOY, toy_suite
 
 from rmbench.cli import main
 from rmbench.compare import compare
+from rmbench.data import open_feed
 from rmbench.errors import DataError, ResultError
 from rmbench.importing import import_results
 from rmbench.records import read_result, write_result
@@ -167,6 +168,35 @@ def test_a_model_that_is_missing_from_a_later_line_is_named(tmp_path: Path) -> N
     rows = [{"id": "a/0", "scores": {"x": [1, 0]}}, {"id": "b/0", "scores": {"y": [1, 0]}}]
     with pytest.raises(DataError, match='line 2: no scores of "x", as line 1 has'):
         import_results(lines(tmp_path, rows), SMALL)
+
+
+def test_a_model_that_only_a_later_line_has_is_named(tmp_path: Path) -> None:
+    rows: list[Any] = [{"id": f"{name}/0", "scores": {"x": [1, 0]}} for name in "ab"]
+    rows[1]["scores"]["y"] = [1, 0]
+    with pytest.raises(DataError, match='line 2: scores of "y", which line 1 has not'):
+        import_results(lines(tmp_path, rows), SMALL)
+
+
+def test_a_model_needs_a_name(tmp_path: Path) -> None:
+    rows = [{"id": "a/0", "scores": {" ": [1, 0]}}, {"id": "b/0", "scores": {" ": [1, 0]}}]
+    with pytest.raises(ResultError, match="a model without a name in scores; name it"):
+        import_results(lines(tmp_path, rows), SMALL)
+
+
+def test_a_page_of_text_for_a_score_is_cut(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        import_results(
+            lines(tmp_path, [{"id": "a/0", "chosen": "x" * 5000, "rejected": 0}]), SMALL, model="m"
+        )
+    assert len(str(caught.value)) < 400
+
+
+def test_imported_scores_below_chance_say_so(tmp_path: Path) -> None:
+    suite = load_suite("mini")
+    rows = [row(name, 1, 2) for name in open_feed(suite).contents.ids]
+    (result,) = import_results(lines(tmp_path, rows), suite, model="m")
+    assert result.audit["below_chance"] is True
+    assert result.audit["flips_to_move"] == 1  # one of 240 moves it by 0.4 points
 
 
 @pytest.mark.parametrize(
@@ -327,6 +357,9 @@ def test_with_the_suites_rows_all_sections_follow(tmp_path: Path, shorter: Resul
         assert result.sections[name].accuracy == pytest.approx(item.accuracy)
     mean = shorter.averages["sections"].accuracy
     assert result.averages["sections"].accuracy == pytest.approx(mean)
+    lacking = content | {"extra_results": {name: subsets[name] for name in list(subsets)[1:]}}
+    (part,) = import_results(summary_file(tmp_path, lacking), load_suite("mini"), model="other")
+    assert "sections" not in part.averages
     wrong = content | {"accuracy": pooled - 0.1}
     with pytest.raises(ResultError, match="accuracy is not the mean of extra_results"):
         import_results(summary_file(tmp_path, wrong), load_suite("mini"))

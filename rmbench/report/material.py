@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from rmbench.analysis import margin
+from rmbench.comparable import check_rewards
 from rmbench.comparison import Comparison
 from rmbench.credit import Outcome
 from rmbench.data import open_feed
@@ -164,6 +165,7 @@ def _check_result(suite: Suite, result: Result, first: Result) -> None:
             f"{place}: not the comparisons that {first.model['id']} scored; report them apart, or"
             " run one again"
         )
+    check_rewards(result, suite)
 
 
 def _anchors(suite: Suite, published: Sequence[Result]) -> list[Result]:
