@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmbench.comparable import check_comparable
 from rmbench.errors import ResultError
 from rmbench.lookup import find_result, read_with_rewards
 from rmbench.records import find_results, read_result
@@ -39,14 +40,7 @@ class Baselines:
         """
         if self.is_single:
             return self.results[0]
-        suite, model = str(result.suite["name"]), str(result.model["id"])
-        fitting = [
-            (name, item)
-            for name, item in zip(self.names, self.results, strict=True)
-            if (item.suite["name"], item.model["id"]) == (suite, model)
-        ]
-        if not fitting:
-            raise ResultError(_none(self.place, suite, model, self.results))
+        fitting = self._fitting(result)
         twins = [item for item in fitting if file_stem(item[1]) == file_stem(result)]
         best = twins or [item for item in fitting if item[1].source == "measured"] or fitting
         if len(best) > 1:
@@ -54,14 +48,45 @@ class Baselines:
             raise ResultError(f"{self.place}: {len(best)} results fit: {names}; name one")
         return best[0][1]
 
+    def check(self, planned: Result) -> None:
+        """Refuse a place that has nothing which a planned result can be compared with.
+
+        Raises:
+            ResultError: every baseline of it scored other data, or another part of it.
+        """
+        refused: list[ResultError] = []
+        for _, item in self._fitting(planned):
+            try:
+                check_comparable(item, planned)
+            except ResultError as error:
+                refused.append(error)
+            else:
+                return
+        raise refused[0]
+
+    def _fitting(self, result: Result) -> list[tuple[str, Result]]:
+        """Return the results of a result's suite and model, with the names of their files."""
+        suite, model = str(result.suite["name"]), str(result.model["id"])
+        found = zip(self.names, self.results, strict=True)
+        if self.is_single:
+            return list(found)
+        fitting = [
+            (name, item)
+            for name, item in found
+            if (item.suite["name"], item.model["id"]) == (suite, model)
+        ]
+        if not fitting:
+            raise ResultError(_none(self.place, suite, model, self.results))
+        return fitting
+
 
 def read_baselines(place: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
     """Read the baselines of results, before hours of scoring.
 
     Args:
         place: the path of a record, or its name; a folder, searched for the same suites and models;
-            or ``REVISION:PATH`` of git, PATH being a record or a folder, from where one is or, if there
-            is none, from the top of the repository.
+            or ``REVISION:PATH`` of git, PATH being a record or a folder, from where one is or, if
+            there is none, from the top of the repository.
         wanted: names of the suite and the model of each result that is to be compared.
 
     Raises:

@@ -19,7 +19,7 @@ from rmbench.suite import bundled_folder
 
 __all__ = [
     "check_folder",
-    "find_replaced",
+    "find_earlier",
     "find_results",
     "read_published",
     "read_result",
@@ -111,19 +111,13 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def find_replaced(result: Result, folder: Path) -> Result | None:
-    """Return the record that writing ``result`` would replace, if something else made it.
-
-    Other weights, or another kind of scorer: local models are named after their folder alone, so
-    that two of one name share a file.
-    """
+def find_earlier(result: Result, folder: Path) -> Result | None:
+    """Return the record that writing ``result`` would replace; None where there is none."""
     path = suite_folder(folder, str(result.suite["name"])) / f"{file_stem(result)}.json"
     try:
-        earlier = read_result(path)
+        return read_result(path)
     except ResultError:
         return None
-    differs = any(earlier.model.get(key) != result.model.get(key) for key in ("kind", "revision"))
-    return earlier if differs else None
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -150,6 +150,20 @@ def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Rewards]) 
     return summarize(suite, subsets, judge(suite, rewards), partial=False)
 
 
+def planned_result(feed: Feed, model: str) -> Result:
+    """Return what is known of a result before it is measured: suite, model, and part of the suite.
+
+    With it ``comparable.check_comparable`` tells before hours of scoring what it would tell after.
+    """
+    return Result(
+        source="measured",
+        suite=_suite_block(feed),
+        model={"id": model},
+        averages={},
+        partial=None if feed.indices is None else len(feed.indices),
+    )
+
+
 # --- the record ----------------------------------------------------------------------------------
 
 
@@ -162,21 +176,25 @@ class _Findings(NamedTuple):
     audit: Mapping[str, Any]
 
 
+def _suite_block(feed: Feed) -> dict[str, Any]:
+    return {
+        "name": feed.suite.name,
+        "version": feed.suite.version,
+        "sha256": feed.contents.sha256,
+        "comparisons": len(feed.contents.ids),
+        "headline": feed.suite.headline,
+        "origin": feed.rows.origin,
+        "revision": feed.rows.revision,
+    }
+
+
 def _result(
     feed: Feed, info: ScorerInfo, found: _Findings, *, scored: Scored, seconds: float
 ) -> Result:
     suite, partial = feed.suite, None if feed.indices is None else len(feed.indices)
     return Result(
         source="measured",
-        suite={
-            "name": suite.name,
-            "version": suite.version,
-            "sha256": feed.contents.sha256,
-            "comparisons": len(feed.contents.ids),
-            "headline": suite.headline,
-            "origin": feed.rows.origin,
-            "revision": feed.rows.revision,
-        },
+        suite=_suite_block(feed),
         model={
             "id": info.id,
             "revision": info.revision,

@@ -442,9 +442,26 @@ def test_a_run_does_not_overwrite_its_own_baseline_unnoticed() -> None:
     command = ["run", "--model", "length", "--output", "perfect", "--check"]
     code, _, error = run(*command, "perfect")
     assert code == 2
-    assert error.startswith("rmbench: --check perfect: the run writes its results into it")
-    # A file is read before the run replaces it.
-    assert run(*command, "perfect/mini/length.json")[0] == 1
+    assert error.startswith("rmbench: --check perfect: the run writes its results there")
+    code, _, error = run(*command, "perfect/mini/length.json")
+    assert code == 2
+    assert error.startswith("rmbench: --check perfect/mini/length.json: the run writes its results")
+    # Names are looked up below results.
+    default = ["run", "--model", "length", "--check", "mini/length"]
+    assert run(*default)[0] == 2
+    # Another file of the folder stays as it is.
+    Path("perfect/mini/length.json").rename("perfect/mini/first.json")
+    Path("perfect/mini/length.jsonl").rename("perfect/mini/first.jsonl")
+    assert run(*command, "perfect/mini/first.json")[0] == 1
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_part_is_not_scored_against_a_whole_baseline() -> None:
+    command = ["run", "--model", "length", "--output", "new", "--limit", "20", "--check", "perfect"]
+    code, text, error = run(*command)
+    assert (code, text) == (2, "")
+    assert "are not comparable: scored all comparisons and 20 comparisons; run both whole" in error
+    assert not Path("new").exists()
 
 
 @pytest.mark.usefixtures("measured")

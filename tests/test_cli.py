@@ -230,6 +230,25 @@ def test_an_output_that_is_a_file_is_refused_before_scoring(
     assert files() == [name]
 
 
+def test_two_models_of_one_name_are_refused_before_either_is_scored() -> None:
+    for folder in ("a/ckpt", "b/ckpt"):
+        Path(folder).mkdir(parents=True)
+    message = refused("run", "--model", "a/ckpt", "--model", "b/ckpt", "--suite", "mini")
+    assert message.startswith('--model b/ckpt: its results would be those of "ckpt", as of --model')
+
+
+def test_a_model_that_is_named_twice_is_scored_once() -> None:
+    result = rmbench("run", "--model", "length", "--model", "length", "--output", "out")
+    assert result.stderr == "written: out/mini/length.json\n"
+
+
+def test_a_result_of_other_settings_is_not_replaced_without_a_word() -> None:
+    for seed in ("1", "2"):
+        options = ["--model", "random", "--seed", seed, "--output", "out"]
+        told = rmbench("run", *options).stderr
+    assert told.splitlines()[1].startswith("in place of: mini:1|random|seed:1|")
+
+
 def test_a_name_cannot_steer_the_terminal() -> None:
     message = refused("run", "--model", "\x1b[31mred\nsecond")
     assert message.startswith(r"\x1b[31mred\nsecond: no such folder")

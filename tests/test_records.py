@@ -19,7 +19,7 @@ from rmbench.analysis import margin, sureness
 from rmbench.errors import ResultError
 from rmbench.records import (
     check_folder,
-    find_replaced,
+    find_earlier,
     find_results,
     read_published,
     read_result,
@@ -123,15 +123,15 @@ def test_results_are_found_in_folders_and_by_name(tmp_path: Path) -> None:
     )
 
 
-def test_a_record_of_other_weights_is_found_before_it_is_replaced(tmp_path: Path) -> None:
+def test_the_record_that_a_run_would_replace_is_found_before(tmp_path: Path) -> None:
     def record(revision: str | None) -> Result:
         return replace(a_result(), model={"id": "my-rm", "revision": revision})
 
-    assert find_replaced(record("sha256:1"), tmp_path) is None
+    assert find_earlier(record("sha256:1"), tmp_path) is None
     write_result(record("sha256:1"), tmp_path)
-    assert find_replaced(record("sha256:1"), tmp_path) is None
-    earlier = find_replaced(record("sha256:2"), tmp_path)
-    assert earlier is not None and earlier.model["revision"] == "sha256:1"
+    for revision in ("sha256:1", "sha256:2"):
+        earlier = find_earlier(record(revision), tmp_path)
+        assert earlier is not None and earlier.model["revision"] == "sha256:1"
 
 
 # --- writing that fails --------------------------------------------------------------------------

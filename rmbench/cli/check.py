@@ -1,5 +1,7 @@
 """``rmbench check``: the gate for CI."""
 
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,33 +100,59 @@ def check(
 
 
 def open_baselines(
-    place: str, output: Path, suites: "Sequence[str]", models: "Sequence[str]"
+    place: str, output: Path, feeds: "Sequence[Feed]", models: "Sequence[str]"
 ) -> "Baselines":
     """Read what a run will be compared with, before anything is scored.
 
     Args:
         place: of the baselines.
         output: where the run writes its results.
-        suites: names of the suites that it scores.
+        feeds: the suites that it scores.
         models: its models, as they were given.
 
     Raises:
-        ResultError: there is no such place, it lacks a suite or a model, or the run would overwrite
-            it, so that the next run were compared with this one.
+        ResultError: there is no such place, it lacks a suite or a model, what it has is not
+            comparable, or the run would overwrite it, so that the next run were compared with this
+            one.
     """
     from rmbench.baselines import read_baselines
     from rmbench.errors import ResultError
+    from rmbench.run import planned_result
     from rmbench.scorers.identity import locate
 
-    path = Path(place)
-    folders = path.resolve(), output.resolve()
-    if path.is_dir() and any(one.is_relative_to(two) for one, two in (folders, folders[::-1])):
+    planned = [planned_result(feed, locate(model)[1]) for feed in feeds for model in models]
+    if _is_overwritten(place, output, planned):
         raise ResultError(
-            f"--check {place}: the run writes its results into it ({output}); give another"
-            f" --output, or what git has: --check main:{place}"
+            f"--check {place}: the run writes its results there ({output}); give another --output,"
+            f" or what git has: --check main:{place}"
         )
-    names = [locate(model)[1] for model in models]
-    return read_baselines(place, [(suite, name) for suite in suites for name in names])
+    baselines = read_baselines(place, [(r.suite["name"], r.model["id"]) for r in planned])
+    for result in planned:
+        baselines.check(result)
+    return baselines
+
+
+def _is_overwritten(place: str, output: Path, planned: "Sequence[Result]") -> bool:
+    from rmbench.records import suite_folder
+    from rmbench.result import safe_name
+
+    path = Path(place)
+    if path.is_dir():
+        folders = _real(path), _real(output)
+        return any(one.is_relative_to(two) for one, two in (folders, folders[::-1]))
+    if not path.exists():  # a name such as mini/tiny stands for a file below results
+        suite, _, model = place.partition("/")
+        path = Path("results", suite, f"{safe_name(model)}.json")
+    for result in planned:
+        stem = safe_name(result.model["id"])
+        is_there = _real(path.parent) == _real(suite_folder(output, result.suite["name"]))
+        if is_there and re.fullmatch(rf"{re.escape(stem)}([+.].*)?", path.stem):
+            return True
+    return False
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails on links that go round in circles
 
 
 def gate_results(

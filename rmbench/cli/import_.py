@@ -29,15 +29,15 @@ def import_(
     from rmbench.errors import ResultError
     from rmbench.importing import import_results
     from rmbench.leaderboard import build_boards, leaderboard_table
-    from rmbench.records import find_replaced, write_result
+    from rmbench.records import find_earlier, write_result
     from rmbench.suite import load_suite
     from rmbench.tables import format_table, result_table, results_as_csv, results_as_json
 
     suite = load_suite(name)
     results = import_results(file, suite, model=model, data=path_of(data, suite.name))
     for result in results:
-        earlier = find_replaced(result, output)
-        if earlier is not None:
+        earlier = find_earlier(result, output)
+        if earlier is not None and earlier.model.get("kind") != result.model.get("kind"):
             raise ResultError(
                 f"{output}: a measured result of {result.model['id']} on {suite.name} stands there;"
                 " give another --model name or --output"

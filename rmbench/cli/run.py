@@ -89,9 +89,8 @@ def run(
     from rmbench.records import check_folder, suite_folder
 
     _check_gate_options(baseline, max_drop)
-    models = models or ("tiny",)
-    for model in models:
-        check_model_name(model)
+    models = tuple(dict.fromkeys(models)) or ("tiny",)
+    _check_models(models)
     feeds = open_feeds(_suite_names(suites, models), data, limit)
     if is_plan:
         print_plan(models, feeds, ModelOptions(**options), fmt)
@@ -99,8 +98,7 @@ def run(
     tell_unused(models)
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
-    names = [feed.suite.name for feed in feeds]
-    baselines = open_baselines(baseline, output, names, models) if baseline is not None else None
+    baselines = open_baselines(baseline, output, feeds, models) if baseline is not None else None
     cache = None if no_cache else open_cache(cache_folder)
     results, failed = _run_models(models, ModelOptions(**options), feeds, (output, cache))
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
@@ -118,6 +116,23 @@ def _check_gate_options(baseline: str | None, max_drop: float | None) -> None:
         max_drop is not None or given is not click.core.ParameterSource.DEFAULT
     ):
         raise click.UsageError("--alpha and --max-drop are limits of --check BASELINE; add it")
+
+
+def _check_models(models: Sequence[str]) -> None:
+    """Refuse what is no model, and two models whose results would have one name."""
+    from rmbench.errors import ScorerError
+    from rmbench.scorers.identity import locate
+
+    named: dict[str, str] = {}
+    for model in models:
+        check_model_name(model)
+        name = locate(model)[1]
+        if name in named:
+            raise ScorerError(
+                f'--model {model}: its results would be those of "{name}", as of --model'
+                f" {named[name]}; rename a folder, or run them with different --output folders"
+            )
+        named[name] = model
 
 
 def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
@@ -178,7 +193,7 @@ def _run_model(
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
-    from rmbench.records import find_replaced, write_result
+    from rmbench.records import find_earlier, write_result
     from rmbench.run import evaluate_feed
     from rmbench.scorers import load_scorer
     from rmbench.tables import printable
@@ -189,11 +204,11 @@ def _run_model(
         scorer = load_scorer(model, options, progress=progress, cache=cache)
         for feed in feeds:
             result = evaluate_feed(feed, scorer)
-            earlier = find_replaced(result, output)
+            earlier = find_earlier(result, output)
             path = write_result(result, output)
             click.echo(f"written: {path}", err=True)
-            if earlier is not None:
-                click.echo(printable(f"in place of other weights: {earlier.signature}"), err=True)
+            if earlier is not None and earlier.signature != result.signature:
+                click.echo(printable(f"in place of: {earlier.signature}"), err=True)
             results.append(result)
     for name, seen in results[0].audit.get("warnings", {}).items() if results else ():
         click.echo(printable(f"warning: {model}: {name}: {seen}; see `rmbench doctor`"), err=True)
