@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rmbench.compare import Contrast, Verdict
-from rmbench.difference import detectable_drop, holm
+from rmbench.difference import Resampling, detectable_drop, holm
 from rmbench.errors import ResultError
 
 __all__ = ["Finding", "Gate", "Limits", "check"]
@@ -79,7 +79,7 @@ def check(contrast: Contrast, limits: Limits) -> Gate:
         limits: alpha and the largest drop allowed.
 
     Raises:
-        ResultError: no section or average can be tested.
+        ResultError: no section or average can be tested, or alpha is too small for any to fail.
         ValueError: alpha is not in (0, 1), or the largest drop is negative.
     """
     if not 0.0 < limits.alpha < 1.0:
@@ -92,6 +92,12 @@ def check(contrast: Contrast, limits: Limits) -> Gate:
         raise ResultError(
             f"{contrast.new.model['id']} on {contrast.suite.name}: no section or average of it can"
             " be compared with the baseline; give a baseline that has some"
+        )
+    smallest = len(drops) / (Resampling().resamples + 1)
+    if contrast.paired and limits.alpha < smallest:
+        raise ResultError(
+            f"alpha {limits.alpha:g} is less than resampling can tell of {len(drops)} sections and"
+            f" averages, so that no drop would fail; give {smallest:.1g} or more"
         )
     adjusted = iter(holm(drops))
     findings = [

@@ -31,12 +31,17 @@ def read_text(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step; its permissions stay, and folders that lack are made.
 
+    What is no file, a pipe or a device, is written to as it is.
+
     Raises:
         ResultError: it cannot be written; the file is then as it was.
     """
     # Through a link, so that the link stays one.
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(text.encode())
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = target.stat().st_mode if target.exists() else 0o644
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".rmbench-", suffix=".tmp")

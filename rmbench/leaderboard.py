@@ -170,10 +170,17 @@ def _usable(results: Iterable[Result], suites: Sequence[Suite]) -> tuple[list[Re
 
 
 def _rows(results: Sequence[Result]) -> list[Row]:
-    """Return one row for each model and way of running it."""
-    groups: dict[str, dict[str, Result]] = {}
+    """Return one row for each model and way of running it.
+
+    Of results that differ although their files have one name, as two folders can hold them, each
+    has a row of its own, which names the model's revision.
+    """
+    groups: dict[tuple[str, int], dict[str, Result]] = {}
     for result in results:
-        groups.setdefault(file_stem(result), {})[str(result.suite["name"])] = result
+        stem, suite, number = file_stem(result), str(result.suite["name"]), 0
+        while groups.get((stem, number), {}).get(suite, result) != result:
+            number += 1
+        groups.setdefault((stem, number), {})[suite] = result
     settings = {stem: _settings(next(iter(group.values()))) for stem, group in groups.items()}
     values: dict[str, set[str]] = {}
     for shown in settings.values():
@@ -181,12 +188,18 @@ def _rows(results: Sequence[Result]) -> list[Row]:
             values.setdefault(key, set()).add(value)
     return [
         Row(
-            model=str(next(iter(group.values())).model["id"]),
+            model=_name(next(iter(group.values())), is_alone=(stem[0], 1) not in groups),
             results=group,
             settings={k: v for k, v in settings[stem].items() if len(values[k]) > 1},
         )
         for stem, group in groups.items()
     ]
+
+
+def _name(result: Result, *, is_alone: bool) -> str:
+    revision = str(result.model.get("revision") or "").removeprefix("sha256:")[:7]
+    mark = "" if is_alone or not revision else f"@{revision}"
+    return f"{result.model['id']}{mark}"
 
 
 def _settings(result: Result) -> dict[str, str]:

@@ -28,6 +28,14 @@ __all__ = [
 ]
 
 SOURCES: Final = ("measured", "published")
+COUNTED: Final = (
+    *("ties", "near_ties", "dropped", "identical_inputs", "identical_responses", "duplicates"),
+    *("empty", "equal_scores", "overflowed", "longest", "flips_to_move"),
+)
+TEXTS: Final = (
+    *("template", "template_sha256", "system_prompt", "bos", "eos", "pooling", "on_overflow"),
+    *("dtype", "attention"),
+)
 MAX_RECORD_BYTES: Final = 10_000_000
 
 
@@ -220,7 +228,26 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
     for block, key in (("suite", "name"), ("suite", "headline"), ("model", "id")):
         if not isinstance(record[block].get(key), str) or not record[block][key]:
             raise ResultError(f"{path}: {block}.{key} must be a text")
+    _check_values(path, record)
     _check_source(path, record)
+
+
+def _check_values(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse values of other kinds where the tables, the report and the files' names use them."""
+    if type(record["suite"].get("version")) is not int:
+        raise ResultError(f"{path}: suite.version must be a whole number; run it again")
+    audit, settings = record.get("audit", {}), record.get("settings", {})
+    for block, values, keys, kinds in (
+        ("audit", audit, COUNTED, (int, type(None))),
+        ("audit", audit, ("below_chance",), (bool,)),
+        ("audit", audit, ("warnings", "refused_batching", "rechecked", "exact"), (dict,)),
+        ("settings", settings, TEXTS, (str, type(None))),
+        ("settings", settings, ("max_length", "seed"), (int, type(None))),
+    ):
+        for key in keys:
+            if key in values and type(values[key]) not in kinds:
+                kind = type(values[key]).__name__
+                raise ResultError(f"{path}: {block}.{key} is {kind}, which it cannot be")
 
 
 def _check_source(path: Path, record: Mapping[str, Any]) -> None:

@@ -162,6 +162,13 @@ def test_limits_out_of_range_are_refused(limits: dict[str, float]) -> None:
         gate(OLD, OLD, **limits)
 
 
+def test_an_alpha_that_resampling_cannot_reach_is_refused() -> None:
+    # Two sections and two averages, 10,000 draws: no p value below 4 / 10,001 after Holm.
+    with pytest.raises(ResultError, match=r"alpha 0\.0001 is less than resampling can tell of 4"):
+        gate(OLD, lose("d", 25), alpha=0.0001)
+    assert gate(OLD, OLD, alpha=0.0005).passed
+
+
 # --- baselines without rewards -------------------------------------------------------------------
 
 

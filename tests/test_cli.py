@@ -295,6 +295,28 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.splitlines()[-1].startswith("rmbench: this is a bug of rmbench, ")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "--model", "x" * 5000), ("compare", "x" * 5000, "b"), ("report", "x" * 999)],
+)
+def test_a_name_too_long_for_the_system_is_one_line(arguments: tuple[str, ...]) -> None:
+    message = refused(*arguments)
+    assert "File name too long" in message
+    assert len(message) < 300
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line_and_no_bug() -> None:
+    program = "from rmbench.cli import main; main(['suites', 'show', 'mini'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_a_models_own_limit_and_template_are_no_settings_that_differ() -> None:
     assert leaderboard_table(board(first, cut)).rows[0][-1]
 
 
+def test_results_of_one_name_from_two_folders_both_have_a_row() -> None:
+    old, new = (
+        replace(
+            toy_result(toy_margins(seed)),
+            model={"id": "my-rm", "revision": f"sha256:{seed}23456789"},
+        )
+        for seed in (1, 2)
+    )
+    assert sorted(row.model for row in board(old, new).rows) == ["my-rm@1234567", "my-rm@2234567"]
+    assert [row.model for row in board(old, old).rows] == ["my-rm"]
+
+
 def test_two_ways_of_running_one_model_are_two_rows() -> None:
     plain = toy_result(toy_margins(1), model="m", settings={"template": "tokenizer"})
     bare = replace(plain, settings={"template": "none"})
@@ -376,6 +389,18 @@ def test_a_file_keeps_its_permissions_and_stays_a_link(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.md", "link.md"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Open at both ends, so that writing does not wait for a reader.
+    end = os.open(pipe, os.O_RDWR)
+    write_text(pipe, "text")
+    assert os.read(end, 100) == b"text"
+    os.close(end)
+    assert pipe.is_fifo()
+
+
 def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin.md").write_bytes(b"\xe9")
     with pytest.raises(ResultError, match="not UTF-8"):
@@ -453,6 +478,12 @@ def test_results_of_an_unknown_suite_are_left_out_with_a_word(results: Path) -> 
     assert code == 0
     assert "Toy" not in text
     assert error == "rmbench: results of toy are left out; give --suite its .toml\n"
+
+
+def test_what_updates_a_file_is_markdown(results: Path) -> None:
+    done = CliRunner().invoke(main, ["leaderboard", "--update", "x.md", "--format", "csv"])
+    assert done.exit_code == 2
+    assert "--update writes Markdown; leave --format out" in done.stderr
 
 
 def test_a_measured_result_beside_its_published_twin_has_its_own_row(results: Path) -> None:

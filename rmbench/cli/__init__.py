@@ -8,6 +8,7 @@ user or a file is wrong; 70 a bug of rmbench (EX_SOFTWARE of BSD's sysexits.h); 
 by Ctrl-C, or since nobody reads the output (128 + SIGINT and SIGPIPE, as shells have it).
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -34,6 +35,9 @@ WRONG: Final = 2
 BUG: Final = 70
 INTERRUPTED: Final = 130
 UNREAD: Final = 141
+FULL: Final = {errno.ENOSPC, errno.EIO}
+SHOWN: Final = 100
+"""Characters of a name in a message: names can be too long for the system, not only for a line."""
 
 
 class _Group(click.Group):
@@ -62,6 +66,8 @@ class _Group(click.Group):
             _tell_usage(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except OSError as error:
+            _tell_refusal(ctx, error)
         except Exception:  # else Python exits with 1, which says that a gate failed
             _report_bug(ctx)
 
@@ -80,6 +86,18 @@ def _tell_usage(error: click.UsageError) -> NoReturn:
         f"rmbench: {finding} See `{ctx.command_path if ctx else 'rmbench'} --help`", err=True
     )
     raise click.exceptions.Exit(WRONG)
+
+
+def _tell_refusal(ctx: click.Context, error: OSError) -> NoReturn:
+    """Say what the operating system refused: a name too long, a full disk, a missing right."""
+    if error.filename is None and error.errno not in FULL:
+        _report_bug(ctx)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "output"
+    place = name if len(name) <= SHOWN else f"{name[:SHOWN]} …"
+    # As an RmbenchError, so that nothing in the name steers the terminal.
+    told = RmbenchError(f"{place}: {error.strerror or error}; check the path and the disk")
+    click.echo(f"rmbench: {told}", err=True)
+    ctx.exit(WRONG)
 
 
 def _report_bug(ctx: click.Context) -> NoReturn:

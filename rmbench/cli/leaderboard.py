@@ -68,6 +68,8 @@ def leaderboard(
 
     if verify and update is None:
         raise click.UsageError("--verify goes with --update FILE")
+    if update is not None and fmt not in ("table", "markdown"):
+        raise click.UsageError("--update writes Markdown; leave --format out")
     results = _read(paths)
     suites = _suites(names, results)
     # One header alone makes a CSV file.
