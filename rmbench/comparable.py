@@ -142,10 +142,14 @@ def _differing(
     old: Mapping[str, Any], new: Mapping[str, Any], keys: Iterable[str]
 ) -> list[tuple[str, str, str]]:
     return [
-        (key, str(old.get(key, "")), str(new.get(key, "")))
+        (key, _shown(old.get(key)), _shown(new.get(key)))
         for key in keys
         if old.get(key) != new.get(key)
     ]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def told_unpaired(old: Result, new: Result) -> str:

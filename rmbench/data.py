@@ -195,7 +195,8 @@ def _check_contents(suite: Suite, contents: Contents, origin: str) -> None:
     if source.sha256 is not None and contents.sha256 != source.sha256:
         raise SuiteError(
             f"{place}: sha256 {contents.sha256} where [source] says {source.sha256};"
-            " the texts differ from the suite's, so numbers would not be comparable"
+            " the texts or their order differ from the suite's, so numbers would not be comparable;"
+            " take the data set as it is published"
         )
     _check_subsets(suite, set(contents.subsets), place)
     _check_ids(contents, place)

@@ -20,8 +20,6 @@ __all__ = ["Report", "examine"]
 
 SAMPLE: Final = 8
 """Comparisons, so twice as many conversations, scored alone, in a batch and in reverse order."""
-PAINTED: Final = 8
-"""Pad tokens behind a conversation, to see whether they move the token that is read."""
 
 
 class Report(list[Check]):
@@ -82,6 +80,8 @@ def examine(model: str, options: ModelOptions, feeds: Sequence[Feed]) -> Report:
 
 
 def _examine_scorer(scorer: "Classifier", feeds: Sequence[Feed], report: Report) -> None:
+    from rmbench.scorers.place import check_place
+
     if any(check.name == "template" for check in report):  # only where it is refused
         return
     sample = _sample(feeds[0])
@@ -90,7 +90,7 @@ def _examine_scorer(scorer: "Classifier", feeds: Sequence[Feed], report: Report)
     report.conversation = scorer.tokenizer.decode(ids)
     if report.is_refused:
         return  # its rewards mean nothing, and it may not even compute them
-    report.append(check_place(scorer, ids))
+    report.append(check_place(scorer.engine, scorer.tokenizer, ids))
     for feed in feeds:
         report.append(check_lengths(scorer, feed))
     report.append(check_batching(scorer, sample))
@@ -108,41 +108,6 @@ def check_weights(scorer: "Classifier") -> Check:
     count = scorer.info.parameters or 0
     dtype = scorer.info.settings["dtype"]
     return Check(name="model", status=OK, seen=f"one logit, {count:,} parameters in {dtype}")
-
-
-def check_place(scorer: "Classifier", ids: Sequence[int]) -> Check:
-    """Say which token's reward is read, and warn where trailing eos are passed over for pads."""
-    name = "reward read at"
-    from rmbench.engine.readout import read_place
-
-    engine = scorer.engine
-    if engine.readout is None:
-        return Check(name=name, status=OK, seen="the whole input, or a token the model chooses")
-    pad = getattr(engine.model.config.get_text_config(), "pad_token_id", None)
-    alone = read_place(engine.model, engine.readout, np.array(ids, dtype=np.int32))
-    token = scorer.tokenizer.convert_ids_to_tokens(ids[alone])
-    seen = f'token {alone + 1} of {len(ids)}, "{token}"'
-    if pad is None:
-        return Check(name=name, status=OK, seen=f"{seen}; the model has no pad token")
-    painted = np.array([*ids, *[pad] * PAINTED], dtype=np.int32)
-    padded = read_place(engine.model, engine.readout, painted)
-    if alone == len(ids) - 1 and padded == alone:
-        same = "; pad == eos" if pad == scorer.tokenizer.eos_token_id else ""
-        return Check(name=name, status=OK, seen=f"{seen}, with and without padding{same}")
-    if padded != alone:
-        return Check(
-            name=name,
-            status=WARNING,
-            seen=f"{seen}, yet token {padded + 1} once padding follows: the model takes one for"
-            " the other",
-            remedy="nothing to do: rmbench reads where the model reads without padding",
-        )
-    return Check(
-        name=name,
-        status=WARNING,
-        seen=f"{seen}: pad == eos, so the model passes over the {len(ids) - 1 - alone} behind it",
-        remedy="right if the model was trained so; else --pooling last or first-eos",
-    )
 
 
 def check_lengths(scorer: "Classifier", feed: Feed) -> Check:

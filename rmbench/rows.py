@@ -234,6 +234,8 @@ def _parse(text: bytes, place: str) -> Any:
     except ValueError as error:
         several = str(error).startswith("Extra data: line 2 ")
         remedy = "if each line is a row, call the file .jsonl" if several else "mend the file"
+        if text.lstrip().startswith(b"[") and text.rstrip() in (b"[", b"[{"):
+            remedy = "if the file is one list of rows, call it .json"
         raise DataError(f"{place}: not JSON: {error}; {remedy}") from None
 
 

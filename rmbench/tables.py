@@ -254,11 +254,26 @@ def source_notes(result: Result, suite: Suite) -> list[str]:
 
 
 def _meanings(suite: Suite, result: Result) -> list[str]:
-    return [
+    meanings = [
         f"{average.name}: {average.meaning}"
         for average in suite.averages
         if average.name in result.averages
     ]
+    return [*meanings, *_weightings(suite, result)]
+
+
+def _weightings(suite: Suite, result: Result) -> list[str]:
+    """Say of each section which of its subsets weigh other than by their comparisons."""
+    notes = []
+    for section in suite.sections:
+        found = [
+            f"{name} {weight:g}"
+            for name, weight in section.weights.items()
+            if name in result.subsets and result.subsets[name].n != weight
+        ]
+        if found and section.name in result.sections:
+            notes.append(f"{section.name}: the suite weighs {', '.join(found)}")
+    return notes
 
 
 def analysis_notes(result: Result) -> list[str]:
@@ -280,9 +295,10 @@ def analysis_notes(result: Result) -> list[str]:
         )
     if found is not None and found.calibration is not None and found.calibration.tells:
         item = found.calibration
+        ties = "; ties as half" if result.audit.get("ties") else ""
         notes.append(
             f"calibration: sigmoid(margin) promises {percent(item.confidence)} % right, and"
-            f" {percent(item.right)} % are (expected calibration error {item.error:.3f})"
+            f" {percent(item.right)} % are (expected calibration error {item.error:.3f}{ties})"
         )
     return notes
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from rmbench.check import Finding, Gate
+from rmbench.comparable import title_of
 from rmbench.compare import Contrast, Verdict
 from rmbench.comparison import Comparison, counted
 from rmbench.editing import write_text
@@ -41,14 +42,15 @@ def compare_table(contrast: Contrast, *, alpha: float) -> Table:
     """
     columns = ["", "A %", "B %", "B - A", "95 % interval", "p", "p (Holm)", "won", "lost", "mark"]
     return Table(
-        title=f"{contrast.suite.title}: A {_name(contrast.old)}, B {_name(contrast.new)}",
+        title=f"{contrast.suite.title}: A {title_of(contrast.old)}, B {title_of(contrast.new)}",
         above=_differences(contrast, "A", "B"),
         columns=columns,
         rows=[[*_cells(item), item.mark(alpha)] for item in contrast.verdicts],
         notes=[
             f"mark at p (Holm) <= {alpha:g}: + B is better, - worse, blank neither, x not"
             " comparable; p is two-sided and adjusted among subsets, sections and averages apart",
-            "won, lost: comparisons that earn more, less credit in B; intervals are not adjusted",
+            "won, lost: comparisons that earn more, less credit in B; intervals are resampled, not"
+            " adjusted, and need not agree with p to the last digit",
             *_agreement_note(contrast),
             *contrast.notes,
             *_signatures(contrast),
@@ -62,13 +64,9 @@ def _agreement_note(contrast: Contrast) -> list[str]:
         return []
     kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
     return [
-        f"agreement: {percent(found.same)} % of {found.n:,} comparisons end alike in A and B;"
-        f" Cohen's kappa {kappa}"
+        f"agreement: {percent(found.same)} % of {found.n:,} comparisons are won, lost or tied"
+        f" alike; Cohen's kappa {kappa}"
     ]
-
-
-def _name(result: Result) -> str:
-    return f"{result.model['id']}{' (published)' if result.source == 'published' else ''}"
 
 
 def _differences(contrast: Contrast, old: str, new: str) -> list[str]:
@@ -100,7 +98,7 @@ def split_changes(
         keys = ", ".join(row[0].replace("_", " ") for row in contrast.changed if not row[place])
         words = _without(result, keys)
         if words and keys:
-            lines.append(f"{name} ({_name(result)}) {words}")
+            lines.append(f"{name} ({title_of(result)}) {words}")
             rows = [row for row in rows if row[place]]
     return lines, rows
 
@@ -119,7 +117,7 @@ def _brief(key: str, value: str) -> str:
 
 def _signatures(contrast: Contrast) -> list[str]:
     return [
-        str(result.signature or f"{_name(result)}: {result.citation}")
+        str(result.signature or f"{title_of(result)}: {result.citation}")
         for result in (contrast.old, contrast.new)
     ]
 
@@ -349,7 +347,7 @@ def gate_table(gate: Gate) -> Table:
         points = "point" if limits.max_drop == 1 else "points"
         rule += f", or when worse by more than {limits.max_drop:g} {points}"
     return Table(
-        title=f"{verdict}: {contrast.suite.title}, {_name(contrast.new)}",
+        title=f"{verdict}: {contrast.suite.title}, {title_of(contrast.new)}",
         above=_differences(contrast, "baseline", "now"),
         columns=["", "baseline %", "now %", "change", "95 % interval", "p", "detectable", "check"],
         rows=[_gate_row(finding) for finding in gate.findings],
@@ -397,7 +395,7 @@ def _junit(gate: Gate) -> str:
     failures = sum(bool(finding.reason) for finding in gate.findings)
     skipped = sum(finding.p_value is None for finding in gate.findings)
     attributes = {
-        "name": printable(f"{contrast.suite.name}: {_name(contrast.new)}"),
+        "name": printable(f"{contrast.suite.name}: {title_of(contrast.new)}"),
         "tests": str(len(gate.findings)),
         "failures": str(failures),
         "errors": "0",

@@ -264,6 +264,9 @@ def test_a_name_cannot_steer_the_terminal() -> None:
         (("compare", "mini/tiny"), "Missing argument 'B'. See `rmbench compare --help`"),
         (("nosuch",), "No such command 'nosuch'. See `rmbench --help`"),
         (("--nosuch",), "No such option '--nosuch'. See `rmbench --help`"),
+        (("run", "--plan", "--check", "results"), "--plan scores nothing"),
+        (("run", "--cache", "c", "--no-cache"), "--cache and --no-cache contradict each other"),
+        (("compare", "a", "b", "--format", "csv", "--flips", "3"), "--flips has no place in CSV"),
         (("cache", "nosuch"), "No such command 'nosuch'. See `rmbench cache --help`"),
     ],
 )

@@ -486,7 +486,8 @@ def test_other_texts_than_the_suite_s_are_refused(tmp_path: Path) -> None:
     other = hashlib.sha256(line.replace("good", "Good").encode()).hexdigest()
     assert refusal(tmp_path, [row(chosen="Good 1")], made) == (
         f'suite "demo" on rows.jsonl: sha256 {other} where [source] says {digest};'
-        " the texts differ from the suite's, so numbers would not be comparable"
+        " the texts or their order differ from the suite's, so numbers would not be comparable;"
+        " take the data set as it is published"
     )
 
 

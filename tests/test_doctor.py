@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,8 @@ def test_where_the_reward_is_read_is_shown_with_pad_and_eos_the_same(tmp_path: P
     assert "warning  reward read at" in output
     assert "pad == eos, so the model passes over the 1 behind it" in output
     assert "--pooling last or first-eos" in output
+    result = evaluate("mini", load_scorer(str(folder)), limit=4)
+    assert "pad == eos, so the model passes over" in result.audit["warnings"]["reward read at"]
 
 
 def test_overflow_of_a_suite_is_refused_until_it_is_said_what_to_do(tmp_path: Path) -> None:
@@ -418,6 +421,28 @@ def test_a_folder_that_is_no_reward_model_is_refused_with_what_to_do_next(
     number = next(i for i, line in enumerate(lines) if line.startswith("refused"))
     assert finding in lines[number]
     assert remedy in lines[number + 1]
+
+
+def test_a_pad_token_beyond_the_vocabulary_is_one_line(good: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(good, tmp_path / "rm"))
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"pad_token_id": config["vocab_size"]}))
+    result = doctor(folder)
+    assert result.exit_code == 2
+    size = config["vocab_size"]
+    assert f"config.json has pad_token_id {size} and a vocab_size of {size}" in result.stdout
+
+
+def test_a_model_whose_rewards_are_no_numbers_is_refused_before_it_is_tried(
+    tmp_path: Path,
+) -> None:
+    model = models.classifier("llama", max_position_embeddings=2048)
+    model.score.weight.data[0, 0] = float("nan")
+    result = doctor(models.save(tmp_path / "rm", model))
+    assert result.exit_code == 2
+    assert "the reward nan, which is no number, for two tokens" in result.stdout
+    assert "its weights are damaged; copy them again" in result.stdout
 
 
 @pytest.mark.parametrize("kept", [0, 40, 5000])

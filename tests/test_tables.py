@@ -225,6 +225,15 @@ def test_the_table_of_a_result() -> None:
     )
 
 
+def test_weights_other_than_the_counts_are_told() -> None:
+    section = Section(name="A", subsets=("a",), weights={"a": 984.0})
+    suite = replace(SUITE, sections=(section,))
+    assert "A: the suite weighs a 984" in result_table(a_result(), suite).notes
+    as_counted = replace(section, weights={"a": 4.0})
+    notes = result_table(a_result(), replace(SUITE, sections=(as_counted,))).notes
+    assert not any("the suite weighs" in note for note in notes)
+
+
 def test_of_a_rule_below_chance_nobody_asks_whether_it_is_a_cost_model() -> None:
     model = a_result(audit={"below_chance": True})
     rule = replace(model, model={"id": "length", "kind": "builtin"})

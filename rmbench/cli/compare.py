@@ -62,6 +62,8 @@ def compare(
     from rmbench.suite import load_suite
     from rmbench.verdicts import contrast_as_csv, contrast_as_json
 
+    if count and fmt == "csv":
+        raise click.UsageError("--flips has no place in CSV; give --format json")
     results = [find_result(name) for name in (old, new)]
     suite = suite_of(results[0], load_suite(suite_file) if suite_file else None)
     contrast = compare_results(results[0], results[1], suite)

@@ -115,7 +115,8 @@ def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
             hint = f"rmbench: results of {printable(name)} are left out; give --suite its .toml"
             click.echo(hint, err=True)
     if not bundled:
-        raise ResultError("no results of a whole run; `rmbench run` makes them")
+        remedy = "give --suite FILE of your own" if present else "`rmbench run` makes them"
+        raise ResultError(f"no results of a whole run on a bundled suite; {remedy}")
     return [load_suite(name) for name in bundled]
 
 

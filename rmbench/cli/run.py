@@ -89,6 +89,10 @@ def run(
     from rmbench.records import check_folder, suite_folder
 
     _check_gate_options(baseline, max_drop)
+    if is_plan and baseline is not None:
+        raise click.UsageError("--plan scores nothing, so that there is nothing to --check")
+    if no_cache and cache_folder is not None:
+        raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
     models = tuple(dict.fromkeys(models)) or ("tiny",)
     _check_models(models)
     feeds = open_feeds(_suite_names(suites, models), data, limit)
@@ -161,6 +165,8 @@ def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> 
         if name not in {suite.name for suite in suites}:
             remedy = did_you_mean(name, [suite.name for suite in suites])
             raise SuiteError(f'--data {item}: suite "{name}" is not in this run; {remedy}')
+        if name in places:
+            raise SuiteError(f"--data {item}: {name} has its rows from {places[name]} already")
         places[name] = path
     return [open_feed(suite, data=places.get(suite.name), limit=limit) for suite in suites]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from rmbench.analysis import margin
-from rmbench.comparable import check_rewards
+from rmbench.comparable import check_rewards, suite_of
 from rmbench.comparison import Comparison
 from rmbench.credit import Outcome
 from rmbench.data import open_feed
@@ -99,7 +99,7 @@ def gather(
     _check_places(places, of_suite)
     known = {suite.name: suite for suite in map(load_suite, suites)}
     return [
-        _material(known.get(name) or load_suite(name), own, published, places)
+        _material(suite_of(own[0], known.get(name)), own, published, places)
         for name, own in of_suite.items()
     ]
 

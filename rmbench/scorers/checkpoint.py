@@ -229,9 +229,10 @@ def check_folder(folder: Path, options: ModelOptions) -> None:
 
 def _load(loader: Any, where: str, options: ModelOptions, *, what: str) -> Any:
     try:
-        return loader.from_pretrained(
-            where, revision=options.revision, trust_remote_code=options.trust_remote_code
-        )
+        with _quiet():
+            return loader.from_pretrained(
+                where, revision=options.revision, trust_remote_code=options.trust_remote_code
+            )
     except _UNLOADABLE as error:
         raise ScorerError(_explain(where, what, error)) from None
 
@@ -270,8 +271,15 @@ def check_config(config: Any, name: str) -> None:
     """Refuse what is no reward model, before its weights are fetched.
 
     Raises:
-        ScorerError: it has not exactly one logit.
+        ScorerError: it has not exactly one logit, or a pad token beyond its vocabulary.
     """
+    text = config.get_text_config()
+    pad, size = getattr(text, "pad_token_id", None), getattr(text, "vocab_size", None)
+    if isinstance(pad, int) and isinstance(size, int) and pad >= size:
+        raise ScorerError(
+            f"{name}: config.json has pad_token_id {pad} and a vocab_size of {size}; set"
+            " pad_token_id to a token that the model has, or take it out"
+        )
     if config.num_labels == 1:
         return
     architecture = ", ".join(config.architectures or ["unknown"])

@@ -29,6 +29,7 @@ from rmbench.scorers.checkpoint import (
 )
 from rmbench.scorers.checks import WARNING, Check
 from rmbench.scorers.identity import digest_folder, file_digest
+from rmbench.scorers.place import check_place
 from rmbench.scorers.recheck import group, recheck, recheck_exactly
 
 __all__ = ["Classifier", "load_classifier"]
@@ -81,7 +82,7 @@ class Classifier:
         inputs = [-1 - i for i in range(len(encoded.sequences))]  # dropped ones equal nothing
         for i, reward, number in zip(kept, scoring.rewards, scoring.inputs, strict=True):
             rewards[i], inputs[i] = float(reward), int(number)
-        audit = self._audit(encoded, scoring) | self._recheck(encoded, rewards)
+        audit = self._audit(encoded, scoring, kept) | self._recheck(encoded, rewards)
         timing = {"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring)
         environment = {"device": _device_name(self.engine.device)}
         return Scored(
@@ -99,8 +100,11 @@ class Classifier:
         if self.progress is not None:
             self.progress(done, ahead.encoder.tokens)
 
-    def _audit(self, encoded: Encoded, scoring: Scoring) -> dict[str, Any]:
-        warnings = {check.name: check.seen for check in self.checks if check.status == WARNING}
+    def _audit(self, encoded: Encoded, scoring: Scoring, kept: Sequence[int]) -> dict[str, Any]:
+        first = _kept(encoded, kept[:1])
+        places = [check_place(self.engine, self.tokenizer, ids.tolist()) for ids in first]
+        found = (*self.checks, *places)
+        warnings = {check.name: check.seen for check in found if check.status == WARNING}
         return {
             "overflowed": encoded.overflowed,
             "longest": encoded.longest,
