@@ -12,7 +12,7 @@ from rmbench.scorers import Scored, ScorerInfo
 from rmbench.scorers.precision import step
 from rmbench.suite import Suite
 
-__all__ = ["audit_rewards", "flips_to_move", "is_below_chance", "step"]
+__all__ = ["audit_rewards", "flips_to_move", "is_below_chance"]
 
 MOVE: Final = 0.001
 """A tenth of a point of the headline: what people compare models by."""

@@ -82,13 +82,13 @@ class Comparison:
         }
         return _CANONICAL.encode(fields).encode() + b"\n"
 
-    def fingerprint(self) -> bytes:
-        """Return 16 bytes that two comparisons share when their texts are the same."""
-        return fingerprint(self.canonical())
-
 
 def fingerprint(canonical: bytes) -> bytes:
-    """Return what ``Comparison.fingerprint`` does, from the canonical form."""
+    """Return 16 bytes that two comparisons share when their texts are the same.
+
+    Args:
+        canonical: the comparison's, see ``Comparison.canonical``.
+    """
     # Inside a JSON text a quote is escaped, so the first of these is the key and no part of an id.
     texts = canonical[canonical.index(b',"prompt":') :]
     return hashlib.sha256(texts).digest()[:16]

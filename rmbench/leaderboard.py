@@ -250,9 +250,10 @@ def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:
         ]
         for row in board.rows
     ]
-    heads = ["model", "rank", *map(board.label, board.columns)]
     best, second = _emphasis(board)
     ranked = board.label(board.ranked_by)
+    rank = "rank" if len(board.suites) == 1 else f"rank by {ranked}"
+    heads = ["model", rank, *map(board.label, board.columns)]
     return Table(
         title=", ".join(suite.title for suite in board.suites),
         columns=[*heads, "settings"] if has_settings else heads,

@@ -113,21 +113,6 @@ class Row:
         return pieces[::-1]
 
 
-class Cost(NamedTuple):
-    """What a plan costs, in tokens and in pairs of query and key of one attention layer."""
-
-    tokens: int
-    """Tokens of the sequences, each computed whole and alone."""
-    computed: int
-    """Tokens of the rows."""
-    padding: int
-    """Places that only fill a batch up to its longest row."""
-    pairs: int
-    """Pairs that some token needs."""
-    dense_pairs: int
-    """Pairs computed where attention takes no notice of the mask: count x longest squared."""
-
-
 def plan_batches(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
     """Group sequences of like length, longest first, for plain padded scoring.
 
@@ -175,9 +160,7 @@ def window_sizes() -> Iterator[int]:
         size = min(2 * size, LAST_WINDOW)
 
 
-def pack(
-    sequences: Sequence[Ints], *, row_tokens: int, min_shared: int = 1, pair_cost: float = 0.0
-) -> list[Row]:
+def pack(sequences: Sequence[Ints], *, row_tokens: int) -> list[Row]:
     """Lay sequences out in rows in which shared prefixes stand once.
 
     A row holds neighbours in sorted order, cut where the least is lost: where a cut separates two
@@ -189,12 +172,6 @@ def pack(
         sequences: Token ids, each of shape (length,). They may repeat.
         row_tokens: Tokens that a row may hold; a longer sequence has a row of its own, which
             holds nothing else but its equals and its prefixes.
-        min_shared: Shorter shared prefixes are computed again and make no common tree. Equal
-            sequences always stand once.
-        pair_cost: Cost of one pair of query and key relative to that of one token, where
-            attention computes every pair of a row, masked or not; it keeps rows short. 0 where
-            masked pairs are skipped. For a decoder of `n` layers, `p` parameters in them and
-            attention width `d` it is 2nd / p: 4nd operations a pair over 2p a token.
 
     Returns:
         Rows, longest first; each sequence is a branch of exactly one.
@@ -212,37 +189,12 @@ def pack(
     if lengths[0] == 0:
         raise ValueError(f"sequence {order[0]} is empty: nothing can be read from it")
     shared = _shared_prefixes(ordered, lengths)
-    equal = (shared == lengths) & (shared == np.concatenate(([0], lengths[:-1])))
-    shared[(shared < min_shared) & ~equal] = 0
-    starts = _cut(lengths, shared, row_tokens=row_tokens, pair_cost=pair_cost)
+    starts = _cut(lengths, shared, row_tokens=row_tokens)
     rows = [
         _lay_out(ordered[i:j], _branches(order[i:j], lengths[i:j], shared[i:j]))
         for i, j in zip(starts, [*starts[1:], len(order)], strict=True)
     ]
     return sorted(rows, key=lambda row: -row.size)
-
-
-def cost(rows: Sequence[Row], *, budget: int) -> Cost:
-    """Add up what computing rows takes, in the batches that `plan_batches` makes of them.
-
-    Args:
-        rows: From `pack`.
-        budget: Tokens that a batch may hold, padding included.
-
-    Returns:
-        Counts of tokens and of pairs.
-    """
-    sizes = [row.size for row in rows]
-    batches = plan_batches(sizes, budget=budget)
-    longest = [sizes[batch[0]] for batch in batches]
-    computed = sum(sizes)
-    return Cost(
-        tokens=sum(own.depth + own.length for row in rows for own in row.branches),
-        computed=computed,
-        padding=sum(len(b) * n for b, n in zip(batches, longest, strict=True)) - computed,
-        pairs=sum(int(row.position.sum(dtype=np.int64)) + row.size for row in rows),
-        dense_pairs=sum(len(b) * n * n for b, n in zip(batches, longest, strict=True)),
-    )
 
 
 def _sort(sequences: Sequence[Ints]) -> list[int]:
@@ -265,7 +217,7 @@ def _shared_prefixes(ordered: Sequence[Ints], lengths: Longs) -> Longs:
     return np.concatenate(([0], shorter))
 
 
-def _cut(lengths: Longs, shared: Longs, *, row_tokens: int, pair_cost: float) -> list[int]:
+def _cut(lengths: Longs, shared: Longs, *, row_tokens: int) -> list[int]:
     # Shortest path over the places where a row may begin. Rows i..j grow with j and shrink with
     # i, since a sequence shares no more with its neighbour than that one has; so the beginnings
     # that fit form a window which only moves forward. What stands whole in a sequence too long
@@ -279,8 +231,7 @@ def _cut(lengths: Longs, shared: Longs, *, row_tokens: int, pair_cost: float) ->
         limit = max(row_tokens, int(lengths[j]))
         while before[low] + through[j] > limit:
             low += 1
-        size = (before[low : j + 1] + through[j]).astype(np.float64)
-        total = best[low : j + 1] + size + pair_cost * size * size
+        total = best[low : j + 1] + before[low : j + 1] + through[j]
         begin[j] = low + int(total.argmin())
         best[j + 1] = total[begin[j] - low] + ROW_COST
     starts = [int(begin[-1])]

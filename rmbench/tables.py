@@ -34,6 +34,8 @@ __all__ = [
 
 ZERO_WIDTH: Final = "\u200b"
 FORMATS: Final = ("table", "markdown", "csv", "json", "latex", "html")
+NAMES: Final = {"suite", "model", "metric"}
+"""Columns that are text even where a name consists of digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def _number(cell: str) -> str | int | float:
+    """Return a cell as JSON has it: a number where it is one and nothing else."""
+    if re.fullmatch(r"-?\d+", cell):
+        return int(cell)
+    return float(cell) if re.fullmatch(r"-?\d+\.\d+", cell) else cell
+
+
 def format_table(table: Table, fmt: str) -> str:
     """Return a table in one of ``FORMATS``; ``table`` is text for a terminal.
 
@@ -79,7 +88,13 @@ def format_table(table: Table, fmt: str) -> str:
     none of it, Markdown, LaTeX and HTML show it as it is, and no spreadsheet computes it.
     """
     if fmt == "json":
-        records = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        records = [
+            {
+                head: cell if head in NAMES else _number(cell)
+                for head, cell in zip(table.columns, row, strict=True)
+            }
+            for row in table.rows
+        ]
         content = {"title": table.title, "rows": records, "notes": [*table.above, *table.notes]}
         return json.dumps(content, indent=2)
     if fmt == "csv":

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmbench.audit import audit_rewards, step
+from rmbench.audit import audit_rewards
 from rmbench.credit import Outcome
 from rmbench.rewards import Rewards
 from rmbench.scorers import Scored, ScorerInfo
+from rmbench.scorers.precision import step
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)
 

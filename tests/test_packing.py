@@ -1,4 +1,4 @@
-"""The plan of what is computed: batches, rows, who sees whom, and what it costs."""
+"""The plan of what is computed: batches, rows, and who sees whom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.packing import Row, cost, pack, plan_batches
+from rmbench.packing import Row, pack, plan_batches
 
 Ints = npt.NDArray[np.int32]
 
@@ -142,11 +142,9 @@ def test_only_a_single_sequence_exceeds_the_row(sequences: list[Ints], limit: in
 
 
 @PATIENT
-@given(sequence_lists, row_limits, st.integers(1, 6), st.sampled_from([0.0, 0.1]))
-def test_packing_never_computes_more_than_plain_scoring(
-    sequences: list[Ints], limit: int, min_shared: int, pair_cost: float
-) -> None:
-    rows = pack(sequences, row_tokens=limit, min_shared=min_shared, pair_cost=pair_cost)
+@given(sequence_lists, row_limits)
+def test_packing_never_computes_more_than_plain_scoring(sequences: list[Ints], limit: int) -> None:
+    rows = pack(sequences, row_tokens=limit)
     assert sum(row.size for row in rows) <= sum(ids.size for ids in sequences)
 
 
@@ -201,7 +199,7 @@ def test_a_pair_that_fits_a_row_shares_its_prefix(left: list[Ints], right: list[
 @PATIENT
 @given(sequence_lists, row_limits)
 def test_equal_sequences_are_read_at_one_place(sequences: list[Ints], limit: int) -> None:
-    rows = pack([*sequences, *sequences], row_tokens=limit, min_shared=5)
+    rows = pack([*sequences, *sequences], row_tokens=limit)
     where = places(rows)
     for index, ids in enumerate(sequences):
         (r, a), (s, b) = where[index], where[index + len(sequences)]
@@ -240,28 +238,6 @@ def test_a_tree_too_large_for_a_row_repeats_its_prefix() -> None:
     assert [row.size for row in rows] == [12, 12]
 
 
-def test_short_shared_prefixes_make_no_common_tree() -> None:
-    rows = pack(ints("tt1111", "tt2222"), row_tokens=100, min_shared=3)
-    assert [row.size for row in rows] == [12]
-    assert [own.depth for own in rows[0].branches] == [0, 0]
-
-
-def test_a_price_on_pairs_keeps_unrelated_sequences_in_rows_of_their_own() -> None:
-    unrelated = ints("aaaa", "bbbb")
-    assert [row.size for row in pack(unrelated, row_tokens=100)] == [8]
-    assert [row.size for row in pack(unrelated, row_tokens=100, pair_cost=0.01)] == [4, 4]
-
-
-def test_a_price_on_pairs_is_weighed_against_what_sharing_saves() -> None:
-    # Together 10 tokens (6 shared) and 100 pairs; apart 16 tokens and 2 x 64 pairs: together at
-    # any price. With 1 shared, 15 tokens and 225 pairs against 16 and 128: apart where a pair
-    # costs more than 1/97.
-    assert len(pack(ints("sharedab", "sharedcd"), row_tokens=100, pair_cost=1.0)) == 1
-    close = ints("sabcdefg", "shijklmn")
-    assert len(pack(close, row_tokens=100, pair_cost=1 / 98)) == 1
-    assert len(pack(close, row_tokens=100, pair_cost=1 / 96)) == 2
-
-
 def test_nothing_makes_no_row() -> None:
     assert pack([], row_tokens=1) == []
 
@@ -296,36 +272,3 @@ def test_a_whole_suite_is_planned_in_seconds() -> None:
     rows = pack(sides, row_tokens=4096)
     assert time.process_time() - start < 3.0
     assert sum(row.size for row in rows) == 1500 * 3 * 280
-
-
-# --- Cost -------------------------------------------------------------------------------------
-
-
-def test_cost_of_a_known_plan() -> None:
-    # Rows "abc"+"d" (4 tokens, depths 0 1 2 2) and "xy" (2): a batch of 2 x 4 pads 2 places.
-    # Pairs needed: 1 + 2 + 3 + 3 and 1 + 2; pairs computed: 2 x 4 x 4.
-    rows = pack(ints("abc", "abd", "xy"), row_tokens=4)
-    assert cost(rows, budget=8) == (8, 6, 2, 12, 32)
-
-
-@PATIENT
-@given(sequence_lists, row_limits, st.integers(1, 60))
-def test_cost_counts_the_pairs_that_masks_show(
-    sequences: list[Ints], limit: int, budget: int
-) -> None:
-    rows = pack(sequences, row_tokens=limit)
-    shown = sum(len(visible(row, query)) for row in rows for query in range(row.size))
-    assert cost(rows, budget=budget).pairs == shown
-
-
-@PATIENT
-@given(sequence_lists, row_limits, st.integers(1, 60))
-def test_cost_counts_every_place_of_the_batches(
-    sequences: list[Ints], limit: int, budget: int
-) -> None:
-    rows = pack(sequences, row_tokens=limit)
-    sizes = [row.size for row in rows]
-    squares = [len(b) * max(sizes[i] for i in b) for b in plan_batches(sizes, budget=budget)]
-    counted = cost(rows, budget=budget)
-    assert counted.computed + counted.padding == sum(squares)
-    assert counted.tokens == sum(ids.size for ids in sequences)

@@ -468,7 +468,7 @@ def test_another_version_of_the_suite_is_refused(tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     record["suite"]["version"] = 99
     path.write_text(json.dumps(record))
-    with pytest.raises(ResultError, match="measured with version 99 of the suite, and this is version 1"):
+    with pytest.raises(ResultError, match="measured with version 99 of the suite, and this is"):
         gather([str(path)])
 
 

@@ -125,7 +125,7 @@ def test_a_table_as_csv() -> None:
 def test_a_table_as_json() -> None:
     assert json.loads(format_table(TABLE, "json")) == {
         "title": "A title",
-        "rows": [{"name": "first", "x|y": "1.00"}, {"name": "a|b", "x|y": "10.00"}],
+        "rows": [{"name": "first", "x|y": 1.0}, {"name": "a|b", "x|y": 10.0}],
         "notes": ["a note", "the|signature"],
     }
 

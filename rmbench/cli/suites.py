@@ -52,8 +52,7 @@ def check(file: str, data: str | None, rows: bool) -> None:
         click.echo("its rows were not read; --rows or --data PATH does so")
         return
     feed = open_feed(suite, data=path_of(data, suite.name))
-    click.echo(
-        f"comparisons: {len(feed.contents.ids)} in"
-        f" {counted(len(set(feed.contents.subsets)), 'subsets')}"
-    )
-    click.echo(f"sha256: {feed.contents.sha256}")
+    subsets = counted(len(set(feed.contents.subsets)), "subsets")
+    click.echo(f"its rows are as it says, in {subsets}; these lines in [source] pin them:\n")
+    click.echo(f"comparisons = {len(feed.contents.ids)}")
+    click.echo(f'sha256 = "{feed.contents.sha256}"')

@@ -345,16 +345,13 @@ def length_plot(biases: Sequence[LengthBias], label: Label, *, tie: float, width
                 axes,
                 [(b.middle, b.accuracy) for b in bias.bins],
                 position=position,
-                shift=0.0,
             )
         return _svg(figure, label)
 
 
-def _draw_points(
-    axes: "Axes", points: Sequence[tuple[float, Accuracy]], *, position: int, shift: float
-) -> None:
+def _draw_points(axes: "Axes", points: Sequence[tuple[float, Accuracy]], *, position: int) -> None:
     colour = COLOURS[f"model-{position + 1}"]
-    xs = [x + shift for x, _ in points]
+    xs = [x for x, _ in points]
     for x, (_, item) in zip(xs, points, strict=True):
         assert item.low is not None and item.high is not None, "bins are counted"
         axes.plot([x, x], [100 * item.low, 100 * item.high], color=colour, linewidth=1.2)
@@ -395,7 +392,7 @@ def calibration_plot(calibrations: Sequence[Calibration], label: Label, *, width
         axes.plot([50, 100], [50, 100], color=COLOURS["muted"], linewidth=1.2, dashes=(4, 3))
         shares.set(ylabel="share, %", xlabel="confidence, %")
         for position, item in enumerate(calibrations):
-            _draw_points(axes, _calibration_points(item), position=position, shift=0.0)
+            _draw_points(axes, _calibration_points(item), position=position)
             _draw_shares(shares, item, position=position, of=len(calibrations))
         shares.set_ylim(bottom=0)
         shares.locator_params(axis="y", nbins=2)
