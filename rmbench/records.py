@@ -159,7 +159,10 @@ def read_result(path: Path) -> Result:
     """
     record = _read_json(path)
     if not isinstance(record, dict) or "schema" not in record:
-        raise ResultError(f"{path}: not a result of rmbench; it has no schema")
+        raise ResultError(
+            f"{path}: not a result of rmbench, since it has no schema; give another file, or move"
+            " it out of the folder"
+        )
     if record["schema"] != SCHEMA:
         raise ResultError(
             f"{path}: schema {record['schema']!r} where this rmbench reads {SCHEMA}; run it again,"

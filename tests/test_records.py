@@ -319,7 +319,7 @@ NUMBERS = (
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop("schema"), "not a result of rmbench; it has no schema"),
+        (drop("schema"), "not a result of rmbench, since it has no schema"),
         (
             put(2, "schema"),
             "schema 2 where this rmbench reads 1; run it again, or use the rmbench that wrote it",
@@ -465,7 +465,7 @@ def test_a_key_that_stands_twice_is_refused(place: str, tmp_path: Path) -> None:
         (b'{"schema": 1', "not JSON: Expecting ',' delimiter"),
         (b"\xff\xfe", "not JSON: 'utf-8' codec can't decode byte 0xff in position 0"),
         (b"[" * 100_000, "not JSON: "),
-        (b"[]", "not a result of rmbench; it has no schema"),
+        (b"[]", "not a result of rmbench, since it has no schema"),
         (b" " * 10_000_001, "larger than 10000000 bytes; is it a record?"),
     ],
 )
