@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rmbench.comparable import check_comparable
 from rmbench.errors import ResultError
@@ -14,6 +15,8 @@ from rmbench.records import find_results, read_result
 from rmbench.result import Result, file_stem
 
 __all__ = ["Baselines", "read_baselines"]
+
+_Name = TypeVar("_Name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +69,10 @@ class Baselines:
 
     def _fitting(self, result: Result) -> list[tuple[str, Result]]:
         """Return the results of a result's suite and model, with the names of their files."""
-        suite, model = str(result.suite["name"]), str(result.model["id"])
-        found = zip(self.names, self.results, strict=True)
+        found = list(zip(self.names, self.results, strict=True))
         if self.is_single:
-            return list(found)
-        fitting = [
-            (name, item)
-            for name, item in found
-            if (item.suite["name"], item.model["id"]) == (suite, model)
-        ]
-        if not fitting:
-            raise ResultError(_none(self.place, suite, model, self.results))
-        return fitting
+            return found
+        return _of_model(found, str(result.suite["name"]), str(result.model["id"]), self.place)
 
 
 def read_baselines(place: str, wanted: Iterable[tuple[str, str]]) -> Baselines:
@@ -118,28 +113,28 @@ def _in_folder(place: str, folder: Path, wanted: Iterable[tuple[str, str]]) -> B
     records = [(path, read_result(path)) for path in find_results([folder])]
     found: dict[Path, Result] = {}
     for suite, model in wanted:
-        fitting = [
-            path
-            for path, item in records
-            if (item.suite["name"], item.model["id"]) == (suite, model)
-        ]
-        if not fitting:
-            raise ResultError(_none(place, suite, model, [item for _, item in records]))
-        found |= {path: read_with_rewards(path) for path in fitting if path not in found}
+        fitting = _of_model(records, suite, model, place)
+        found |= {path: read_with_rewards(path) for path, _ in fitting if path not in found}
     return Baselines(
         place=place, results=tuple(found.values()), names=tuple(str(path) for path in found)
     )
 
 
-def _none(place: str, suite: str, model: str, results: Sequence[Result]) -> str:
-    """Return the line on a baseline that is not there."""
-    known = sorted({str(item.model["id"]) for item in results if item.suite["name"] == suite})
+def _of_model(
+    found: Sequence[tuple[_Name, Result]], suite: str, model: str, place: str
+) -> list[tuple[_Name, Result]]:
+    """Return the results of a model on a suite, each with what it is called; refuse none."""
+    of_suite = [item for item in found if item[1].suite["name"] == suite]
+    fitting = [item for item in of_suite if item[1].model["id"] == model]
+    if fitting:
+        return fitting
+    known = sorted({str(item.model["id"]) for _, item in of_suite})
     if not known:
-        return (
+        raise ResultError(
             f"{place}: no result on {suite}, which is to be compared; measure the baseline on it"
             " first, or leave the suite out"
         )
-    return (
+    raise ResultError(
         f'{place}: no result of "{model}" on {suite}; it has {", ".join(known)}; to compare two'
         " models, give the other's file"
     )
