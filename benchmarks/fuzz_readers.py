@@ -31,14 +31,14 @@ from fuzz_templates import jinja_files
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from rmbench import chat_template
-from rmbench.comparison import Conversation, Message
-from rmbench.data import open_feed
-from rmbench.encode import load_template, render
+from rmbench.answers.judgements import read_rewards
+from rmbench.checkpoint import template as chat_template
+from rmbench.checkpoint.encode import load_template, render
 from rmbench.errors import RmbenchError
-from rmbench.records import read_result
-from rmbench.rewards import read_rewards
-from rmbench.suite import bundled_folder, load_suite
+from rmbench.result.store import read_result
+from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.definition import bundled_folder, load_suite
+from rmbench.suite.feed import open_feed
 
 LIMIT_S: Final = 10
 TEMPLATE_S: Final = 0.5

@@ -6,7 +6,8 @@ A simulated model has a true margin for each of RewardBench's 2,985 comparisons,
 that gives each section the accuracy of a published 1.7B model. A run of it sees that margin plus
 normal noise, as other batches, kernels or bfloat16 would add, so that only near-ties change sides.
 The scale of the noise is set so that two runs disagree on a given share of the comparisons. Every
-rerun goes through ``rmbench.compare.compare`` and ``rmbench.check.check``, as the command does.
+rerun goes through ``rmbench.compare.contrast.compare`` and ``rmbench.compare.gate.check``, as the
+command does.
 
 Only the standard library, numpy and rmbench are used; nothing is read and nothing written.
 """
@@ -20,12 +21,12 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.aggregate import Accuracy
-from rmbench.check import Gate, Limits, check
-from rmbench.compare import compare
-from rmbench.result import Result
-from rmbench.rewards import Rewards
-from rmbench.suite import Section, load_suite
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.answers.judgements import Rewards
+from rmbench.compare.contrast import compare
+from rmbench.compare.gate import Gate, Limits, check
+from rmbench.result.record import Result
+from rmbench.suite.definition import Section, load_suite
 
 Floats = npt.NDArray[np.float64]
 

@@ -22,12 +22,12 @@ import torch
 from throughput import rewardbench_loop
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
-from rmbench.data import open_feed
-from rmbench.encode import encode, load_template
-from rmbench.engine import Engine
+from rmbench.checkpoint.encode import encode, load_template
 from rmbench.engine.rate import layer_weights, matrix_rate
+from rmbench.engine.ways import Engine
 from rmbench.run import Conversations
-from rmbench.suite import load_suite
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 SHAPES: dict[str, dict[str, Any]] = {
     # SmolLM2-1.7B, the backbone of SmolTulu-1.7b-RM

@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rmbench.comparison import Comparison
-from rmbench.data import open_feed
-from rmbench.scorers import load_scorer
-from rmbench.suite import load_suite
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.comparison import Comparison
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 TOLERANCE: Final = 2e-4
 """Of a reward; RewardBench's own, in padded batches, are up to 4.2e-5 from the lone forward."""

@@ -24,14 +24,14 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rmbench.comparison import Conversation
-from rmbench.data import open_feed
-from rmbench.encode import encode
-from rmbench.engine import Engine
+from rmbench.checkpoint.encode import encode
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.scorers import ModelOptions
+from rmbench.engine.ways import Engine
 from rmbench.scorers.classifier import Classifier, load_classifier
-from rmbench.suite import load_suite
+from rmbench.suite.comparison import Conversation
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 Ids = npt.NDArray[np.int32]
 

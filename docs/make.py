@@ -19,7 +19,7 @@ BESIDE = {
     "examples/": "short scripts; the tests run each of them",
     "benchmarks/": "what measures speed and cost, run by hand",
     "docs/": "suite files, the traps, the gate, safety, performance, every option",
-    "tests/": "one file per module, and tests of suites, results, documents and imports",
+    "tests/": "tests of modules, suites, results, documents and imports",
     "action.yml": "the GitHub Action: run, check, job summary, artifact",
 }
 
@@ -45,12 +45,13 @@ def commands(command: click.Command, path: str) -> list[tuple[str, click.Command
 
 
 def file_tree() -> str:
-    """Return the tree of the package, each file with the first line of its docstring."""
+    """Return the rooms of the package, each with the first line of its docstring."""
     lines = ["rmbench/"]
     folder = ROOT / "rmbench"
-    for path in sorted(folder.rglob("*.py"), key=lambda path: (path.parent != folder, str(path))):
-        name = path.relative_to(folder).as_posix()
-        lines.append(f"    {name:<26} {summary(path)}")
+    rooms = sorted(path.parent for path in folder.glob("*/__init__.py"))
+    lines += [f"    {room.name + '/':<26} {summary(room / '__init__.py')}" for room in rooms]
+    modules = sorted(path for path in folder.glob("[!_]*.py"))
+    lines += [f"    {path.name:<26} {summary(path)}" for path in modules]
     lines.append(f"    {'tiny/':<26} The small reward model, and its card.")
     lines += [f"{name:<30} {words}" for name, words in BESIDE.items()]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ words stands, and everything else of rmbench works on it: suites, intervals, rec
 from collections.abc import Iterable
 
 import rmbench
-from rmbench.tables import format_table, result_table
+from rmbench.show.table import format_table, result_table
 
 
 class SharedWords:

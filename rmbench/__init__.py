@@ -12,24 +12,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmbench.aggregate import Accuracy
-    from rmbench.comparison import Comparison, Conversation, Message
+    from rmbench.accuracy.aggregate import Accuracy
+    from rmbench.checkpoint.options import ModelOptions
     from rmbench.errors import DataError, ResultError, RmbenchError, ScorerError, SuiteError
-    from rmbench.records import read_result, write_result
-    from rmbench.result import Result
+    from rmbench.result.record import Result
+    from rmbench.result.store import read_result, write_result
     from rmbench.run import evaluate
-    from rmbench.scorers import ModelOptions, Scored, Scorer, ScorerInfo, load_scorer
-    from rmbench.suite import Suite, list_suites, load_suite
+    from rmbench.scorers.contract import Scored, Scorer, ScorerInfo
+    from rmbench.scorers.registry import load_scorer
+    from rmbench.suite.comparison import Comparison, Conversation, Message
+    from rmbench.suite.definition import Suite, list_suites, load_suite
 
 _HOMES = {
-    "rmbench.aggregate": ["Accuracy"],
-    "rmbench.comparison": ["Comparison", "Conversation", "Message"],
+    "rmbench.accuracy.aggregate": ["Accuracy"],
+    "rmbench.checkpoint.options": ["ModelOptions"],
     "rmbench.errors": ["DataError", "ResultError", "RmbenchError", "ScorerError", "SuiteError"],
-    "rmbench.records": ["read_result", "write_result"],
-    "rmbench.result": ["Result"],
+    "rmbench.result.record": ["Result"],
+    "rmbench.result.store": ["read_result", "write_result"],
     "rmbench.run": ["evaluate"],
-    "rmbench.scorers": ["ModelOptions", "Scored", "Scorer", "ScorerInfo", "load_scorer"],
-    "rmbench.suite": ["Suite", "list_suites", "load_suite"],
+    "rmbench.scorers.contract": ["Scored", "Scorer", "ScorerInfo"],
+    "rmbench.scorers.registry": ["load_scorer"],
+    "rmbench.suite.comparison": ["Comparison", "Conversation", "Message"],
+    "rmbench.suite.definition": ["Suite", "list_suites", "load_suite"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

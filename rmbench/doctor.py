@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from rmbench.comparison import Comparison, Conversation, counted
-from rmbench.data import Feed
-from rmbench.encode import Encoded, encode
+from rmbench.checkpoint.encode import Encoded, encode
+from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.text_findings import encode_one
 from rmbench.errors import ScorerError
-from rmbench.scorers import ModelOptions, builtin_names
-from rmbench.scorers.checks import OK, REFUSED, WARNING, Check
-from rmbench.scorers.text_checks import encode_one
+from rmbench.scorers.registry import builtin_names
+from rmbench.suite.comparison import Comparison, Conversation
+from rmbench.suite.feed import Feed
+from rmbench.wording import counted
 
 if TYPE_CHECKING:
     from rmbench.scorers.classifier import Classifier
@@ -80,7 +82,7 @@ def examine(model: str, options: ModelOptions, feeds: Sequence[Feed]) -> Report:
 
 
 def _examine_scorer(scorer: "Classifier", feeds: Sequence[Feed], report: Report) -> None:
-    from rmbench.scorers.place import check_place
+    from rmbench.checkpoint.network_findings import check_place
 
     if any(check.name == "template" for check in report):  # only where it is refused
         return
@@ -146,7 +148,7 @@ def check_batching(scorer: "Classifier", sample: Sequence[Comparison]) -> Check:
 
     A comparison flips when its best chosen and its best rejected reward change their order.
     """
-    from rmbench.scorers.recheck import group, margin
+    from rmbench.scorers.again import group, margin
 
     name = "batch invariance"
     encoded = _encode(scorer, (item for pair in sample for item in pair.conversations()))

@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.aggregate import Accuracy, summarize, weighted_mean
-from rmbench.analysis import analyse
-from rmbench.audit import flips_to_move, is_below_chance
-from rmbench.comparison import counted
-from rmbench.data import Contents, Feed, open_feed
+from rmbench.accuracy.aggregate import Accuracy, summarize, weighted_mean
+from rmbench.accuracy.analysis import analyse
+from rmbench.accuracy.audit import flips_to_move, is_below_chance
+from rmbench.answers.judgements import Rewards
 from rmbench.errors import DataError, ResultError, did_you_mean
-from rmbench.result import Result
-from rmbench.rewards import Rewards
+from rmbench.result.record import Result
 from rmbench.run import judge, signature
 from rmbench.score_files import ScoreRow, Sides, read_score_rows, read_summary
-from rmbench.scorers import ScorerInfo
-from rmbench.suite import Section, Suite
+from rmbench.scorers.contract import ScorerInfo
+from rmbench.suite.definition import Section, Suite
+from rmbench.suite.feed import Contents, Feed, open_feed
+from rmbench.wording import counted
 
 __all__ = ["import_results"]
 

@@ -13,17 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from rmbench.aggregate import Summary, summarize
-from rmbench.analysis import Analyses, analyse
-from rmbench.audit import audit_rewards, flips_to_move, is_below_chance
-from rmbench.comparison import Conversation
-from rmbench.credit import Outcome, credit
-from rmbench.data import Contents, Feed, open_feed
+from rmbench.accuracy.aggregate import Summary, summarize
+from rmbench.accuracy.analysis import Analyses, analyse
+from rmbench.accuracy.audit import audit_rewards, flips_to_move, is_below_chance
+from rmbench.accuracy.credit import Outcome, credit
+from rmbench.answers.judgements import Rewards, RewardTable
 from rmbench.errors import ScorerError
-from rmbench.result import Result, formatting
-from rmbench.rewards import Rewards, RewardTable
-from rmbench.scorers import Scored, Scorer, ScorerInfo
-from rmbench.suite import Suite, load_suite
+from rmbench.result.record import Result, formatting
+from rmbench.scorers.contract import Scored, Scorer, ScorerInfo
+from rmbench.suite.comparison import Conversation
+from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.feed import Contents, Feed, open_feed
 
 __all__ = ["Conversations", "evaluate", "evaluate_feed", "recompute"]
 

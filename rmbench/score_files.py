@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from rmbench.errors import DataError, ResultError
-from rmbench.strict_json import RepeatedKeyError, parse_json
+from rmbench.files import RepeatedKeyError, parse_json
 
 __all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
 

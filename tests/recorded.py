@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rmbench.aggregate import Accuracy
-from rmbench.analysis import Analyses, LengthBias, LengthBin, Sureness
-from rmbench.result import Result
-from rmbench.rewards import Rewards
-from rmbench.stats import LogisticFit
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, Sureness
+from rmbench.accuracy.intervals import LogisticFit
+from rmbench.answers.judgements import Rewards
+from rmbench.result.record import Result
 
 THIRD = Accuracy(accuracy=1 / 3, low=0.0614915, high=0.7923404, n=3, wins=1, ties=1)
 REWARDS = [

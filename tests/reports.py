@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmbench.comparison import Conversation
-from rmbench.data import open_feed
-from rmbench.records import write_result
+from rmbench.result.store import write_result
 from rmbench.run import evaluate_feed
-from rmbench.scorers import Scored, ScorerInfo
-from rmbench.suite import load_suite
+from rmbench.scorers.contract import Scored, ScorerInfo
+from rmbench.suite.comparison import Conversation
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 HOSTILE_TEXTS = (
     "<img src=x onerror=\"document.title='owned'\">",

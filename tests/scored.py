@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from rmbench.aggregate import summarize
-from rmbench.result import Result
-from rmbench.rewards import Rewards
+from rmbench.accuracy.aggregate import summarize
+from rmbench.answers.judgements import Rewards
+from rmbench.result.record import Result
 from rmbench.run import judge
-from rmbench.suite import Average, Columns, Credit, Section, Source, Suite
+from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite
 
 # Comparisons per subset; the weights of Y are not in proportion to its counts.
 COUNTS = {"a": 40, "b": 25, "c": 30, "d": 60}
@@ -89,7 +89,7 @@ def toy_margins(seed: int, *, shift: float = 0.0) -> list[float]:
 
 def published(accuracies: Mapping[str, float], **changes: Any) -> Result:
     """Return a published result of toy with these sections and averages."""
-    from rmbench.aggregate import Accuracy
+    from rmbench.accuracy.aggregate import Accuracy
 
     items = {name: Accuracy(accuracy=value) for name, value in accuracies.items()}
     sections = {name: item for name, item in items.items() if name in ("X", "Y")}

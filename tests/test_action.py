@@ -261,7 +261,7 @@ def test_a_worse_model_fails_and_everything_is_still_written(tmp_path: Path, len
 
 def write_perfect(path: Path, length: Path) -> None:
     """Write a result like that of `length` in which every chosen response wins."""
-    from rmbench.lookup import read_with_rewards
+    from rmbench.result.find import read_with_rewards
 
     measured = read_with_rewards(length)
     record = json.loads(length.read_text(encoding="utf-8"))

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from rmbench.aggregate import Accuracy, Summary, section_weights, summarize, weighted_mean
-from rmbench.credit import Outcome
+from rmbench.accuracy.aggregate import Accuracy, Summary, section_weights, summarize, weighted_mean
+from rmbench.accuracy.credit import Outcome
+from rmbench.accuracy.intervals import weighted_interval
 from rmbench.errors import SuiteError
-from rmbench.stats import weighted_interval
-from rmbench.suite import Average, Columns, Credit, Section, Source, Suite, load_suite
-from rmbench.tables import percent
+from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite, load_suite
+from rmbench.wording import percent
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)
 

@@ -11,7 +11,7 @@ from scipy.special import expit
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-from rmbench.analysis import (
+from rmbench.accuracy.analysis import (
     LengthBias,
     Sureness,
     agreement,
@@ -22,9 +22,9 @@ from rmbench.analysis import (
     margin_calibration,
     sureness,
 )
-from rmbench.comparison import Comparison, Message
-from rmbench.credit import Outcome
-from rmbench.rewards import Rewards
+from rmbench.accuracy.credit import Outcome
+from rmbench.answers.judgements import Rewards
+from rmbench.suite.comparison import Comparison, Message
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)
 LETTERS = {"w": WON, "l": LOST, "t": TIED, "d": None}

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmbench.audit import audit_rewards
-from rmbench.credit import Outcome
-from rmbench.rewards import Rewards
-from rmbench.scorers import Scored, ScorerInfo
-from rmbench.scorers.precision import step
+from rmbench.accuracy.audit import audit_rewards
+from rmbench.accuracy.credit import Outcome
+from rmbench.answers.judgements import Rewards
+from rmbench.engine.precision import step
+from rmbench.scorers.contract import Scored, ScorerInfo
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)
 

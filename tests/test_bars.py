@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from rmbench.aggregate import Accuracy
-from rmbench.bars import can_draw, draw_bar, draw_bars, draw_differences
-from rmbench.compare import compare
-from rmbench.result import Result
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.compare.contrast import compare
+from rmbench.result.record import Result
 from rmbench.run import evaluate
-from rmbench.scorers import load_scorer
-from rmbench.suite import load_suite
+from rmbench.scorers.registry import load_scorer
+from rmbench.show.bars import can_draw, draw_bar, draw_bars, draw_differences
+from rmbench.suite.definition import load_suite
 
 
 class Terminal(io.TextIOWrapper):

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmbench.cache import FILE, Cache, clear_cache, make_key
-from rmbench.comparison import Conversation, Message
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
-from rmbench.scorers import ModelOptions, load_scorer
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.comparison import Conversation, Message
 
 TINY = Path(__file__).parent.parent / "rmbench" / "tiny"
 CONVERSATIONS = [
@@ -172,14 +173,14 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
 def test_a_second_call_gives_the_same_and_loads_neither_torch_nor_model(tmp_path: Path) -> None:
     script = (
         "import sys, json; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from rmbench.cache import Cache; from rmbench.scorers import load_scorer\n"
+        "from rmbench.cache import Cache; from rmbench.scorers.registry import load_scorer\n"
         "from test_cache_conversations import CONVERSATIONS\n"
         "scorer = load_scorer('tiny', cache=Cache(Path(sys.argv[1])))\n"
         "scored = scorer.score(iter(CONVERSATIONS))\n"
         "print(json.dumps([scored.rewards, scorer.info.parameters, 'torch' in sys.modules]))\n"
     )
     (tmp_path / "test_cache_conversations.py").write_text(
-        "from rmbench.comparison import Conversation, Message\n"
+        "from rmbench.suite.comparison import Conversation, Message\n"
         "CONVERSATIONS = [Conversation((Message('user', f'{n}?'),), str(n)) for n in range(5)]\n"
     )
     arguments = [sys.executable, "-c", script, str(tmp_path / "cache"), str(tmp_path)]
@@ -244,7 +245,7 @@ def test_a_revision_of_a_folder_is_refused_with_the_cache_too(tmp_path: Path) ->
 def test_rewards_that_are_no_numbers_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rmbench.engine import Engine
+    from rmbench.engine.ways import Engine
 
     compute = Engine._compute
 

@@ -19,11 +19,13 @@ import transformers
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from rmbench.comparison import Conversation, Message
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
 from rmbench.run import evaluate
-from rmbench.scorers import ModelOptions, Scored, load_scorer
 from rmbench.scorers.classifier import Classifier
+from rmbench.scorers.contract import Scored
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.comparison import Conversation, Message
 
 CONVERSATIONS = [
     Conversation((Message("user", prompt),), response, f"sub/{i}, {side}")

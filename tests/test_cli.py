@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rmbench.cli import main
-from rmbench.records import read_result
-from rmbench.suite import bundled_folder
+from rmbench.result.store import read_result
+from rmbench.suite.definition import bundled_folder
 
 VERSION = metadata.version("rmbench")
 ROWS = bundled_folder("suites") / "mini.jsonl"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rmbench.comparison import Comparison, Conversation, Message, fingerprint
+from rmbench.suite.comparison import Comparison, Conversation, Message, fingerprint
 
 SYSTEM, USER = Message("system", "Be brief."), Message("user", 'Say "é"\nor 🙂')
 COMPARISON = Comparison(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmbench.credit import Outcome, credit
-from rmbench.suite import Credit
+from rmbench.accuracy.credit import Outcome, credit
+from rmbench.suite.definition import Credit
 
 # Wins and ties of 447, as counted by the README that stands beside the scores (its note 8).
 MATH_PRM = {

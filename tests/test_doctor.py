@@ -17,21 +17,22 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.audit import flips_to_move
+from rmbench.accuracy.audit import flips_to_move
+from rmbench.accuracy.credit import Outcome
+from rmbench.checkpoint.encode import encode, load_template, render, with_format
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
-from rmbench.comparison import Conversation, Message
-from rmbench.credit import Outcome
-from rmbench.data import open_feed
 from rmbench.doctor import examine
-from rmbench.encode import encode, load_template, render, with_format
-from rmbench.engine import Engine
 from rmbench.engine.pooling import with_pooling
+from rmbench.engine.ways import Engine
 from rmbench.errors import ScorerError
-from rmbench.result import file_stem
+from rmbench.result.record import file_stem
 from rmbench.run import evaluate
-from rmbench.scorers import ModelOptions, load_scorer
-from rmbench.scorers.recheck import group, recheck, recheck_exactly
-from rmbench.suite import load_suite
+from rmbench.scorers.again import group, recheck, recheck_exactly
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 HELLO = Conversation((Message("user", "Hello"),), "Hi.", "a/1, chosen")
 DATED = '{{ strftime_now("%d %b %Y") }}: {{ messages[0].content }}|{{ messages[-1].content }}</s>'

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from models import BOS, CHAT, EOS
 
-from rmbench.comparison import Conversation, Message
-from rmbench.encode import Encoded, Template, encode, load_template, render
+from rmbench.checkpoint.encode import Encoded, Template, encode, load_template, render
 from rmbench.errors import ScorerError
+from rmbench.suite.comparison import Conversation, Message
 
 
 def said(prompt: str, response: str, name: str = "sub/1, chosen") -> Conversation:

@@ -16,7 +16,7 @@ from models import BOS, EOS, PAD
 from torch import nn
 from transformers import BertForSequenceClassification, LlamaForSequenceClassification, LlamaModel
 
-from rmbench.engine import Engine, Scoring
+from rmbench.engine.ways import Engine, Scoring
 from rmbench.errors import ScorerError
 
 Ints = npt.NDArray[np.int32]

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import rmbench.rows
+import rmbench.suite.rows
+from rmbench.answers.judgements import read_rewards
 from rmbench.cli import main
 from rmbench.errors import DataError, ResultError, SuiteError
-from rmbench.records import read_result
-from rmbench.rewards import read_rewards
+from rmbench.result.store import read_result
 from rmbench.run import evaluate
-from rmbench.scorers import load_scorer
-from rmbench.suite import load_suite
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.definition import load_suite
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "fuzz_readers.py"
 INPUTS = 200
@@ -123,7 +123,7 @@ def test_a_gzip_bomb_stops_at_the_limit_of_a_line(tmp_path: Path) -> None:
 def test_a_gzip_bomb_that_must_be_unpacked_whole_stops_at_its_limit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rmbench.rows, "MAX_WHOLE_BYTES", 2**20)
+    monkeypatch.setattr(rmbench.suite.rows, "MAX_WHOLE_BYTES", 2**20)
     (tmp_path / name).write_bytes(gzip.compress(b"[" + b" " * 2**21))
     with pytest.raises(DataError, match="unpacks to more than 1048576 bytes"):
         read_data(tmp_path / name)
@@ -216,8 +216,8 @@ def test_terminal_escapes_of_a_suite_file_and_its_rows_are_not_printed(tmp_path:
     "name", ["../../x", "a/../../b", "/etc/x", "a\0b", "x" * 300, "con", "AUX.txt", "..", ".", "~"]
 )
 def test_no_name_of_a_model_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
-    from rmbench.records import write_result
-    from rmbench.scorers import Scored, ScorerInfo
+    from rmbench.result.store import write_result
+    from rmbench.scorers.contract import Scored, ScorerInfo
 
     class Named:
         info = ScorerInfo(id=name, kind="own")

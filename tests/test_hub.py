@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rmbench.hub import spare_retries
+from rmbench.suite.hub import spare_retries
 
 
 @pytest.fixture(autouse=True)

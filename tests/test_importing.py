@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from scored import TOY, toy_suite
 
 from rmbench.cli import main
-from rmbench.compare import compare
-from rmbench.data import open_feed
+from rmbench.compare.contrast import compare
 from rmbench.errors import DataError, ResultError
 from rmbench.importing import import_results
-from rmbench.records import read_result, write_result
-from rmbench.result import Result
+from rmbench.result.record import Result
+from rmbench.result.store import read_result, write_result
 from rmbench.run import evaluate
-from rmbench.scorers import load_scorer
-from rmbench.suite import Suite, load_suite
+from rmbench.scorers.registry import load_scorer
+from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.feed import open_feed
 
 # Wins and ties of 447, counted from the same scores by whoever collected them.
 MATH_PRM = {

@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from recorded import analyses
 from scored import TOY, published, toy_margins, toy_result
 
-from rmbench.aggregate import Accuracy
+from rmbench.accuracy.aggregate import Accuracy
 from rmbench.cli import main
-from rmbench.editing import BEGIN, END, read_text, replace_block, write_text
 from rmbench.errors import ResultError
-from rmbench.leaderboard import (
+from rmbench.files import BEGIN, END, read_text, replace_block, write_text
+from rmbench.result.record import Result
+from rmbench.result.store import read_published, write_result
+from rmbench.run import evaluate
+from rmbench.scorers.registry import load_scorer
+from rmbench.show.leaderboard import (
     Board,
     as_csv,
     as_json,
@@ -27,12 +31,8 @@ from rmbench.leaderboard import (
     leaderboard_table,
     transposed_table,
 )
-from rmbench.records import read_published, write_result
-from rmbench.result import Result
-from rmbench.run import evaluate
-from rmbench.scorers import load_scorer
-from rmbench.suite import load_suite
-from rmbench.tables import format_table
+from rmbench.show.table import format_table
+from rmbench.suite.definition import load_suite
 
 
 def with_intervals(numbers: dict[str, tuple[float, float, float]]) -> list[Result]:

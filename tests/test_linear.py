@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from rmbench.engine import Engine, linear
+from rmbench.engine import linear
 from rmbench.engine.linear import SMALLEST, speed_up_linear
+from rmbench.engine.ways import Engine
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="a PyTorch without oneDNN"

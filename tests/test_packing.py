@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.packing import Row, pack, plan_batches
+from rmbench.engine.packing import Row, pack, plan_batches
 
 Ints = npt.NDArray[np.int32]
 

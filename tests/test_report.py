@@ -17,17 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import HOSTILE_TEXTS, LONG_LINE, make_rows, write_results, write_suite
 
-import rmbench.report
-from rmbench.aggregate import Accuracy
+import rmbench.show.report
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.answers.judgements import read_rewards
 from rmbench.cli import main
 from rmbench.errors import ResultError, RmbenchError, SuiteError
-from rmbench.records import read_result, write_result
-from rmbench.report import gather, render_report
-from rmbench.report.figures import BarRow, RidgeRow, accuracy_bars, margin_ridges
-from rmbench.report.svg import Label
-from rmbench.rewards import read_rewards
+from rmbench.result.store import read_result, write_result
 from rmbench.run import evaluate
-from rmbench.scorers import load_scorer
+from rmbench.scorers.registry import load_scorer
+from rmbench.show.report import gather, render_report
+from rmbench.show.report.figures import BarRow, RidgeRow, accuracy_bars, margin_ridges
+from rmbench.show.report.svg import Label
 
 
 class Page(HTMLParser):
@@ -289,7 +289,7 @@ def test_too_much_text_is_cut_to_what_is_lost_by_most(
     paths = write_results(suite, tmp_path / "results", m=[1.0, 0.0, 0.0, 9.0, 0.0, 1.0])
     material = gather(paths, suites=[str(suite)])
     one = sum(map(len, ("prompt 1: b", "chosen 1: b", "rejected 1: b")))
-    monkeypatch.setattr(rmbench.report, "MAX_TEXT_CHARACTERS", 2 * one)
+    monkeypatch.setattr(rmbench.show.report, "MAX_TEXT_CHARACTERS", 2 * one)
     page = Page(render_report(material))
     texts = page.json("suite-own-texts")
     assert isinstance(texts, list)
@@ -359,14 +359,14 @@ def test_the_policy_lets_nothing_run_but_the_page_s_own_script(hostile: Page) ->
 
 
 def test_the_script_never_writes_markup() -> None:
-    script = (Path(rmbench.report.__file__).parent / "explorer.js").read_text(encoding="utf-8")
+    script = (Path(rmbench.show.report.__file__).parent / "explorer.js").read_text(encoding="utf-8")
     for banned in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert banned not in script
 
 
 @given(st.text())
 def test_embedded_json_can_end_no_element_and_reads_back(text: str) -> None:
-    embedded = rmbench.report._embedded([text, {text: text}])
+    embedded = rmbench.show.report._embedded([text, {text: text}])
     assert not set("<>&\u2028\u2029") & set(embedded)
     assert json.loads(embedded) == [text, {text: text}]
 
@@ -403,7 +403,7 @@ def test_every_colour_is_one_of_the_page_s() -> None:
     for source in (bars(["a"]), ridges):
         colours = set(re.findall(r'(?:fill|stroke)="([^"]*)"', source))
         assert {colour for colour in colours if not colour.startswith("var(--")} <= {"none"}
-        style = (Path(rmbench.report.__file__).parent / "page.css").read_text(encoding="utf-8")
+        style = (Path(rmbench.show.report.__file__).parent / "page.css").read_text(encoding="utf-8")
         for colour in colours - {"none"}:
             assert style.count(f"{colour[4:-1]}:") == 3  # light, dark and print
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reports import HOSTILE_TEXTS, LONG_LINE, make_rows, write_results, write_suite
 
-from rmbench.report import gather, render_report
+from rmbench.show.report import gather, render_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,10 +16,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from rmbench import rows as rows_module
 from rmbench.errors import DataError
-from rmbench.rows import Row, Rows, open_rows
-from rmbench.suite import Columns, Credit, Source, Suite
+from rmbench.suite import rows as rows_module
+from rmbench.suite.definition import Columns, Credit, Source, Suite
+from rmbench.suite.rows import Row, Rows, open_rows
 
 Content = list[dict[str, Any]]
 

@@ -12,12 +12,12 @@ import pytest
 
 import rmbench
 from rmbench import Conversation, Scored, ScorerError, ScorerInfo
-from rmbench.records import read_result, write_result
-from rmbench.result import Result
-from rmbench.rewards import Rewards, read_rewards
+from rmbench.answers.judgements import Rewards, read_rewards
+from rmbench.result.record import Result
+from rmbench.result.store import read_result, write_result
 from rmbench.run import judge, recompute, signature
-from rmbench.suite import load_suite
-from rmbench.tables import percent
+from rmbench.suite.definition import load_suite
+from rmbench.wording import percent
 
 SUITE = """
 name = "small"

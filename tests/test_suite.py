@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rmbench import suite as suite_module
 from rmbench.errors import MAX_NAMES, RmbenchError, SuiteError, did_you_mean
-from rmbench.suite import (
+from rmbench.suite import definition as suite_module
+from rmbench.suite.definition import (
     Average,
     Columns,
     Credit,

@@ -21,17 +21,19 @@ from click.testing import CliRunner
 from torch import nn
 from transformers import LlamaForSequenceClassification
 
-from rmbench.aggregate import section_weights, weighted_mean
+from rmbench.accuracy.aggregate import section_weights, weighted_mean
+from rmbench.checkpoint.encode import encode, load_template
+from rmbench.checkpoint.findings import check_attention, check_head, check_rope
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
-from rmbench.comparison import Conversation, Message
-from rmbench.encode import encode, load_template
-from rmbench.engine import Engine
+from rmbench.engine.ways import Engine
 from rmbench.errors import DataError, ScorerError
 from rmbench.run import evaluate
-from rmbench.scorers import ModelOptions, Scored, ScorerInfo, load_scorer
-from rmbench.scorers.checks import check_attention, check_head, check_rope
-from rmbench.suite import load_suite
-from rmbench.tables import format_table, result_table
+from rmbench.scorers.contract import Scored, ScorerInfo
+from rmbench.scorers.registry import load_scorer
+from rmbench.show.table import format_table, result_table
+from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.definition import load_suite
 
 PAGE = Path(__file__).parent.parent / "docs" / "traps.md"
 LONG = {"max_position_embeddings": 2048}

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from rmbench.cli.options import CACHE, open_cache
-from rmbench.comparison import counted
 from rmbench.errors import ResultError
+from rmbench.wording import counted
 
 __all__ = ["cache"]
 

@@ -12,9 +12,9 @@ import click
 from rmbench.cli.options import SUITE_FILE
 
 if TYPE_CHECKING:
-    from rmbench.baselines import Baselines
-    from rmbench.data import Feed
-    from rmbench.result import Result
+    from rmbench.compare.baselines import Baselines
+    from rmbench.result.record import Result
+    from rmbench.suite.feed import Feed
 
 __all__ = ["check", "gate_options", "gate_results", "open_baselines"]
 
@@ -78,14 +78,14 @@ def check(
     \b
     rmbench check results/mini/tiny.json --baseline main:results --output check.xml
     """
-    from rmbench.baselines import read_baselines
-    from rmbench.check import Limits
-    from rmbench.check import check as hold
-    from rmbench.comparable import suite_of
-    from rmbench.compare import compare
-    from rmbench.lookup import find_result
-    from rmbench.suite import load_suite
-    from rmbench.verdicts import format_gate, write_gate
+    from rmbench.compare.baselines import read_baselines
+    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.contrast import compare
+    from rmbench.compare.gate import Limits
+    from rmbench.compare.gate import check as hold
+    from rmbench.result.find import find_result
+    from rmbench.show.gate import format_gate, write_gate
+    from rmbench.suite.definition import load_suite
 
     new = find_result(result)
     suite = suite_of(new, load_suite(suite_file) if suite_file else None)
@@ -115,10 +115,10 @@ def open_baselines(
             comparable, or the run would overwrite it, so that the next run were compared with this
             one.
     """
-    from rmbench.baselines import read_baselines
+    from rmbench.checkpoint.identity import locate
+    from rmbench.compare.baselines import read_baselines
     from rmbench.errors import ResultError
     from rmbench.run import planned_result
-    from rmbench.scorers.identity import locate
 
     planned = [planned_result(feed, locate(model)[1]) for feed in feeds for model in models]
     if _is_overwritten(place, output, planned):
@@ -133,8 +133,8 @@ def open_baselines(
 
 
 def _is_overwritten(place: str, output: Path, planned: "Sequence[Result]") -> bool:
-    from rmbench.records import suite_folder
-    from rmbench.result import safe_name
+    from rmbench.result.record import safe_name
+    from rmbench.result.store import suite_folder
 
     path = Path(place)
     if path.is_dir():
@@ -166,10 +166,10 @@ def gate_results(
 
     Tables go to standard output; beside JSON or CSV, which must stay whole, to standard error.
     """
-    from rmbench.check import Limits
-    from rmbench.check import check as hold
-    from rmbench.compare import compare
-    from rmbench.verdicts import format_gate
+    from rmbench.compare.contrast import compare
+    from rmbench.compare.gate import Limits
+    from rmbench.compare.gate import check as hold
+    from rmbench.show.gate import format_gate
 
     suites = {feed.suite.name: feed.suite for feed in feeds}
     is_data = fmt in ("json", "csv")

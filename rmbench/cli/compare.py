@@ -10,9 +10,9 @@ import click
 from rmbench.cli.options import FORMAT, SUITE_FILE, path_of
 
 if TYPE_CHECKING:
-    from rmbench.compare import Contrast
-    from rmbench.comparison import Comparison
-    from rmbench.flips import Flip
+    from rmbench.compare.contrast import Contrast
+    from rmbench.compare.flips import Flip
+    from rmbench.suite.comparison import Comparison
 
 __all__ = ["compare"]
 
@@ -55,12 +55,12 @@ def compare(
     \b
     rmbench compare mini/tiny mini/length --flips 5
     """
-    from rmbench.comparable import suite_of
-    from rmbench.compare import compare as compare_results
-    from rmbench.flips import find_flips, find_texts
-    from rmbench.lookup import find_result
-    from rmbench.suite import load_suite
-    from rmbench.verdicts import contrast_as_csv, contrast_as_json
+    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.contrast import compare as compare_results
+    from rmbench.compare.flips import find_flips, find_texts
+    from rmbench.result.find import find_result
+    from rmbench.show.contrast import contrast_as_csv, contrast_as_json
+    from rmbench.suite.definition import load_suite
 
     if count and fmt == "csv":
         raise click.UsageError("--flips has no place in CSV; give --format json")
@@ -81,9 +81,9 @@ def compare(
 
 
 def _print_tables(contrast: "Contrast", alpha: float, fmt: str) -> None:
-    from rmbench.bars import can_draw, draw_differences
-    from rmbench.tables import format_table
-    from rmbench.verdicts import compare_table
+    from rmbench.show.bars import can_draw, draw_differences
+    from rmbench.show.contrast import compare_table
+    from rmbench.show.table import format_table
 
     click.echo(format_table(compare_table(contrast, alpha=alpha), fmt))
     if fmt == "table" and can_draw(sys.stdout):
@@ -93,8 +93,8 @@ def _print_tables(contrast: "Contrast", alpha: float, fmt: str) -> None:
 def _print_flips(
     flips: "Sequence[Flip]", count: int, texts: "Mapping[str, Comparison]", fmt: str
 ) -> None:
-    from rmbench.tables import format_table
-    from rmbench.verdicts import flips_table, flips_text
+    from rmbench.show.contrast import flips_table, flips_text
+    from rmbench.show.table import format_table
 
     if fmt == "table":
         width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDEST)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli.options import DATA, model_options
-from rmbench.scorers import ModelOptions, check_model_name
+from rmbench.scorers.registry import check_model_name
 
 if TYPE_CHECKING:
     from rmbench.doctor import Report
@@ -49,7 +50,7 @@ def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **options
 
 def _print(report: "Report") -> None:
     """Print a line for each check with its remedy, the verdict, and the first conversation."""
-    from rmbench.tables import printable
+    from rmbench.wording import printable
 
     width = max(len(check.name) for check in report)
     for check in report:

@@ -28,10 +28,10 @@ def import_(
     """
     from rmbench.errors import ResultError
     from rmbench.importing import import_results
-    from rmbench.leaderboard import build_boards, leaderboard_table
-    from rmbench.records import find_earlier, write_result
-    from rmbench.suite import load_suite
-    from rmbench.tables import format_table, result_table, results_as_csv, results_as_json
+    from rmbench.result.store import find_earlier, write_result
+    from rmbench.show.leaderboard import build_boards, leaderboard_table
+    from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
+    from rmbench.suite.definition import load_suite
 
     suite = load_suite(name)
     results = import_results(file, suite, model=model, data=path_of(data, suite.name))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rmbench.leaderboard import Board
-    from rmbench.result import Result
-    from rmbench.suite import Suite
+    from rmbench.result.record import Result
+    from rmbench.show.leaderboard import Board
+    from rmbench.suite.definition import Suite
 
 __all__ = ["leaderboard"]
 
@@ -64,7 +64,7 @@ def leaderboard(
     rmbench leaderboard --update README.md       between <!-- rmbench:leaderboard -->
                                              and <!-- /rmbench:leaderboard -->
     """
-    from rmbench.leaderboard import build_boards
+    from rmbench.show.leaderboard import build_boards
 
     if verify and update is None:
         raise click.UsageError("--verify goes with --update FILE")
@@ -87,8 +87,8 @@ def leaderboard(
 
 def _read(paths: Sequence[Path]) -> "list[Result]":
     """Return the results below the paths; by default those of ``results`` and the published."""
-    from rmbench.records import find_results, read_published, read_result
-    from rmbench.result import file_stem
+    from rmbench.result.record import file_stem
+    from rmbench.result.store import find_results, read_published, read_result
 
     default = [Path("results")] if Path("results").is_dir() else []
     results = [read_result(path) for path in find_results(paths or default)]
@@ -102,8 +102,8 @@ def _read(paths: Sequence[Path]) -> "list[Result]":
 def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
     """Return the suites asked for, by default the bundled ones of which there are results."""
     from rmbench.errors import ResultError
-    from rmbench.suite import list_suites, load_suite
-    from rmbench.tables import printable
+    from rmbench.suite.definition import list_suites, load_suite
+    from rmbench.wording import printable
 
     if names:
         return [load_suite(name) for name in dict.fromkeys(names)]
@@ -121,8 +121,8 @@ def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
 
 
 def _format(boards: "Sequence[Board]", fmt: str, *, intervals: bool, transpose: bool) -> str:
-    from rmbench.leaderboard import as_csv, as_json, leaderboard_table, transposed_table
-    from rmbench.tables import format_table
+    from rmbench.show.leaderboard import as_csv, as_json, leaderboard_table, transposed_table
+    from rmbench.show.table import format_table
 
     if fmt == "json" and not transpose:
         return as_json(boards)
@@ -133,7 +133,7 @@ def _format(boards: "Sequence[Board]", fmt: str, *, intervals: bool, transpose: 
 
 
 def _update(path: Path, table: str, *, verify: bool) -> None:
-    from rmbench.editing import read_text, replace_block, write_text
+    from rmbench.files import read_text, replace_block, write_text
 
     old = read_text(path)
     new = replace_block(old, table, place=str(path))

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
-from rmbench.scorers import (
-    AUDITS,
-    BASELINES,
-    DTYPES,
-    MARKS,
-    ON_OVERFLOW,
-    POOLING,
-    ModelOptions,
-)
+from rmbench.checkpoint.options import AUDITS, DTYPES, MARKS, ON_OVERFLOW, POOLING, ModelOptions
+from rmbench.scorers.registry import BASELINES
 
 if TYPE_CHECKING:
     from rmbench.cache import Cache

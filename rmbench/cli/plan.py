@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rmbench.scorers import BASELINES, ModelOptions
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.scorers.registry import BASELINES
 
 if TYPE_CHECKING:
-    from rmbench.data import Feed
-    from rmbench.scorers.planning import Plan
+    from rmbench.scorers.plan import Plan
+    from rmbench.suite.feed import Feed
 
 __all__ = ["print_plan"]
 
@@ -25,8 +26,8 @@ def print_plan(
         RmbenchError: a model cannot be planned for.
     """
     from rmbench.run import Conversations
-    from rmbench.scorers.planning import plan_scoring
-    from rmbench.tables import Table, format_table
+    from rmbench.scorers.plan import plan_scoring
+    from rmbench.show.table import Table, format_table
 
     estimate = options.device != "auto"
     style = "," if fmt in ("table", "markdown") else ""

@@ -37,8 +37,8 @@ def report(
 
     With two results of a suite it shows what changed from the first to the second.
     """
-    from rmbench.editing import write_text
-    from rmbench.report import gather, render_report
+    from rmbench.files import write_text
+    from rmbench.show.report import gather, render_report
 
     places: dict[str, str | None] = {}
     for item in data:

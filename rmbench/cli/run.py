@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli.check import gate_options, gate_results, open_baselines
 from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, model_options, open_cache, tell_unused
 from rmbench.cli.plan import print_plan
 from rmbench.errors import RmbenchError
-from rmbench.scorers import ModelOptions, check_model_name
+from rmbench.scorers.registry import check_model_name
 
 if TYPE_CHECKING:
     from rmbench.cache import Cache
-    from rmbench.data import Feed
-    from rmbench.result import Result
-    from rmbench.scorers import Progress
-    from rmbench.suite import Suite
+    from rmbench.result.record import Result
+    from rmbench.scorers.contract import Progress
+    from rmbench.suite.definition import Suite
+    from rmbench.suite.feed import Feed
 
 __all__ = ["run"]
 
@@ -86,7 +87,7 @@ def run(
     rmbench run --model SultanR/SmolTulu-1.7b-RM          the model card's table
     rmbench run --model ./my-rm --suite rewardbench --data rewardbench=FILE
     """
-    from rmbench.records import check_folder, suite_folder
+    from rmbench.result.store import check_folder, suite_folder
 
     _check_gate_options(baseline, max_drop)
     if is_plan and baseline is not None:
@@ -124,8 +125,8 @@ def _check_gate_options(baseline: str | None, max_drop: float | None) -> None:
 
 def _check_models(models: Sequence[str]) -> None:
     """Refuse what is no model, and two models whose results would have one name."""
+    from rmbench.checkpoint.identity import locate
     from rmbench.errors import ScorerError
-    from rmbench.scorers.identity import locate
 
     named: dict[str, str] = {}
     for model in models:
@@ -141,7 +142,7 @@ def _check_models(models: Sequence[str]) -> None:
 
 def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     """Return the suites to run; by default mini for built-in models, which need no network."""
-    from rmbench.scorers import builtin_names
+    from rmbench.scorers.registry import builtin_names
 
     if suites:
         return list(dict.fromkeys(suites))
@@ -152,9 +153,9 @@ def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
 
 def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> list["Feed"]:
     """Read and check the rows of every suite, before any model is loaded."""
-    from rmbench.data import open_feed
     from rmbench.errors import SuiteError, did_you_mean
-    from rmbench.suite import load_suite
+    from rmbench.suite.definition import load_suite
+    from rmbench.suite.feed import open_feed
 
     suites = [load_suite(name) for name in names]
     places: dict[str, str] = {}
@@ -178,7 +179,7 @@ def _run_models(
     folders: tuple[Path, "Cache | None"],
 ) -> tuple[list["Result"], bool]:
     """Return the results, and whether any model failed: one of several does not stop the others."""
-    from rmbench.tables import printable
+    from rmbench.wording import printable
 
     results: list[Result] = []
     failed = False
@@ -199,10 +200,10 @@ def _run_model(
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
-    from rmbench.records import find_earlier, write_result
+    from rmbench.result.store import find_earlier, write_result
     from rmbench.run import evaluate_feed
-    from rmbench.scorers import load_scorer
-    from rmbench.tables import printable
+    from rmbench.scorers.registry import load_scorer
+    from rmbench.wording import printable
 
     output, cache = folders
     results = []
@@ -255,9 +256,9 @@ class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
 def _print_results(
     results: Sequence["Result"], suites: Sequence["Suite"], fmt: str, *, subsets: bool
 ) -> None:
-    from rmbench.bars import can_draw, draw_bars
-    from rmbench.records import read_published
-    from rmbench.tables import (
+    from rmbench.result.store import read_published
+    from rmbench.show.bars import can_draw, draw_bars
+    from rmbench.show.table import (
         card_table,
         format_table,
         result_table,

@@ -16,8 +16,8 @@ def suites() -> None:
 @FORMAT
 def list_command(fmt: str) -> None:
     """Print the bundled suites."""
-    from rmbench.suite import list_suites, load_suite
-    from rmbench.tables import Table, format_table
+    from rmbench.show.table import Table, format_table
+    from rmbench.suite.definition import list_suites, load_suite
 
     loaded = [load_suite(name) for name in list_suites()]
     rows = [[suite.name, suite.title, suite.source.path, suite.headline] for suite in loaded]
@@ -30,7 +30,7 @@ def list_command(fmt: str) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print the file of a suite."""
-    from rmbench.suite import find_suite, load_suite
+    from rmbench.suite.definition import find_suite, load_suite
 
     load_suite(name)
     click.echo(find_suite(name).read_text(encoding="utf-8"), nl=False)
@@ -42,9 +42,9 @@ def show(name: str) -> None:
 @click.option("--rows", is_flag=True, help="Read and check the rows of its source too.")
 def check(file: str, data: str | None, rows: bool) -> None:
     """Check a suite file, and on request its rows."""
-    from rmbench.comparison import counted
-    from rmbench.data import open_feed
-    from rmbench.suite import load_suite
+    from rmbench.suite.definition import load_suite
+    from rmbench.suite.feed import open_feed
+    from rmbench.wording import counted
 
     suite = load_suite(file)
     click.echo(f"{file}: a suite called {suite.name}, version {suite.version}")

@@ -6,7 +6,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from rmbench.engine.readout import find_readout
+from rmbench.engine.reading import find_readout
 from rmbench.errors import ScorerError
 
 __all__ = ["with_pooling"]

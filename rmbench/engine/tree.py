@@ -1,8 +1,8 @@
 """Attention over packed rows: each token sees its own sequence, and nothing is computed in vain.
 
-A packed row (see ``rmbench.packing``) holds sequences as a prefix tree. Instead of a mask over the
-whole row, each branch's queries meet the keys of its own path alone: branch by branch, or all at
-once where a GPU has the kernel (``fused``). It is plugged in through transformers' attention
+A packed row (see ``packing``) holds sequences as a prefix tree. Instead of a mask over the whole
+row, each branch's queries meet the keys of its own path alone: branch by branch, or all at once
+where a GPU has the kernel (``kernels``). It is plugged in through transformers' attention
 interface, so it serves any decoder that uses the interface.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from rmbench.engine.fused import Group, attend, group_branches, is_fit
-from rmbench.packing import Row
+from rmbench.engine.kernels import Group, attend, group_branches, is_fit
+from rmbench.engine.packing import Row
 
 __all__ = ["UnsupportedAttentionError", "tree_chunks"]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from rmbench.cache import SCORING_VERSION, Cache, make_key
-from rmbench.comparison import Conversation
-from rmbench.scorers import ModelOptions, Progress, Scored, Scorer, ScorerInfo
-from rmbench.scorers.identity import find_identity, locate
+from rmbench.checkpoint.identity import find_identity, locate
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.scorers.contract import Progress, Scored, Scorer, ScorerInfo
+from rmbench.suite.comparison import Conversation
 
 __all__ = ["CachedScorer"]
 

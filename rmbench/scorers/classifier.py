@@ -12,25 +12,20 @@ import torch
 import transformers
 
 from rmbench.cache import SCORING_VERSION, Cache, make_key
-from rmbench.comparison import Conversation
-from rmbench.encode import Encoded, Encoder, Template
-from rmbench.engine import Engine, Scoring
+from rmbench.checkpoint.encode import Encoded, Encoder, Template
+from rmbench.checkpoint.findings import WARNING, Check
+from rmbench.checkpoint.identity import digest_folder, file_digest
+from rmbench.checkpoint.network_findings import check_place
+from rmbench.checkpoint.opening import Checkpoint, Loaded, load_weights, open_checkpoint, refuse
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
+from rmbench.engine.ways import Engine, Scoring
 from rmbench.errors import ScorerError
-from rmbench.scorers import ModelOptions, Progress, Scored, ScorerInfo
-from rmbench.scorers.ahead import EncodingAhead
-from rmbench.scorers.checkpoint import (
-    Checkpoint,
-    Loaded,
-    load_weights,
-    open_checkpoint,
-    refuse,
-)
-from rmbench.scorers.checks import WARNING, Check
-from rmbench.scorers.identity import digest_folder, file_digest
-from rmbench.scorers.place import check_place
-from rmbench.scorers.recheck import group, recheck, recheck_exactly
+from rmbench.scorers.again import group, recheck, recheck_exactly
+from rmbench.scorers.contract import Progress, Scored, ScorerInfo
+from rmbench.suite.comparison import Conversation
 
 __all__ = ["Classifier", "load_classifier"]
 

@@ -1,0 +1,1 @@
+"""From judgements to numbers: credit, averages, intervals, analyses, and what could mislead."""

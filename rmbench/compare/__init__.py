@@ -1,0 +1,1 @@
+"""Two results: may they be compared, what changed beyond chance, and the gate."""

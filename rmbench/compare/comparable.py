@@ -1,0 +1,161 @@
+"""May two results be compared, by which suite, and what was set differently?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from statistics import fmean
+from typing import Any, Final
+
+from rmbench.accuracy.aggregate import Accuracy, summarize
+from rmbench.errors import ResultError, SuiteError
+from rmbench.result.record import Result, subset_of
+from rmbench.run import judge
+from rmbench.suite.definition import Suite, load_suite
+from rmbench.wording import counted
+
+__all__ = [
+    "changed_settings",
+    "check_comparable",
+    "check_rewards",
+    "suite_of",
+    "title_of",
+    "told_unpaired",
+    "with_means",
+]
+
+# Versions that can move a reward without any setting having changed.
+PACKAGES: Final = ("rmbench", "transformers", "torch")
+
+
+def suite_of(result: Result, suite: Suite | None = None) -> Suite:
+    """Return the suite of a result, once name and version are the ones it was measured with.
+
+    Args:
+        result: names the suite.
+        suite: the suite where it is not a bundled one.
+
+    Raises:
+        ResultError: the suite at hand is another one, or another version of it.
+        SuiteError: no suite of this name is bundled and none was given.
+    """
+    name = str(result.suite["name"])
+    if suite is None:
+        try:
+            suite = load_suite(name)
+        except SuiteError as error:
+            raise SuiteError(f"{error}; give your own with --suite FILE") from None
+    if suite.name != name:
+        raise ResultError(f'{result.model["id"]}: a result on {name}, not on "{suite.name}"')
+    version = result.suite.get("version")
+    if version != suite.version:
+        raise ResultError(
+            f"{result.model['id']} on {name}: measured with version {version} of the suite, and"
+            f" this is version {suite.version}; run it again"
+        )
+    return suite
+
+
+def with_means(result: Result, suite: Suite) -> Result:
+    """Return a published result with the averages that follow from its sections.
+
+    Cards often print sections and the pooled average only. A measured result comes back as it is.
+    """
+    if result.source != "published":
+        return result
+    averages = dict(result.averages)
+    for average in suite.averages:
+        parts = [result.sections.get(name) for name in average.sections]
+        known = [part.accuracy for part in parts if part is not None]
+        if known and len(known) == len(parts) and average.name not in averages:
+            averages[average.name] = Accuracy(accuracy=fmean(known))
+    return replace(result, averages=averages)
+
+
+def title_of(result: Result) -> str:
+    """Return a result's model, and that its numbers are published ones where they are."""
+    return f"{result.model['id']}{' (published)' if result.source == 'published' else ''}"
+
+
+def check_comparable(old: Result, new: Result) -> list[str]:
+    """Refuse results of different data; return what could not be checked, a line each.
+
+    Raises:
+        ResultError: other suites, versions or texts, or one is only part of a run.
+    """
+    both = f"{title_of(old)} and {title_of(new)} are not comparable"
+    for key, remedy in (
+        ("name", "compare results of one suite"),
+        ("version", "run the older one again"),
+    ):
+        if old.suite[key] != new.suite[key]:
+            raise ResultError(
+                f"{both}: suite {key} {old.suite[key]} and {new.suite[key]}; {remedy}"
+            )
+    if old.partial != new.partial:
+        parts = [
+            "all comparisons" if item.partial is None else counted(item.partial, "comparisons")
+            for item in (old, new)
+        ]
+        raise ResultError(f"{both}: scored {parts[0]} and {parts[1]}; run both whole")
+    before, after = (item.suite.get("sha256") for item in (old, new))
+    if before is None or after is None:
+        return ["the texts that were scored are not recorded for both; nothing compares them"]
+    if before != after:
+        raise ResultError(
+            f"{both}: the texts differ (sha256 {str(before)[:7]} and {str(after)[:7]}); run both on"
+            " the same data"
+        )
+    return []
+
+
+def check_rewards(result: Result, suite: Suite) -> None:
+    """Refuse rewards that do not give the counts of their record, where it has counts.
+
+    Raises:
+        ResultError: record and rewards are of different runs, or one of them was edited.
+    """
+    if any(item.n is None for item in result.subsets.values()):
+        return
+    names = list(result.subsets)
+    subsets = [subset_of(item.id, names) for item in result.rewards]
+    found = summarize(suite, subsets, judge(suite, result.rewards), partial=True).subsets
+    for name, recorded in result.subsets.items():
+        given = found.get(name)
+        counts = None if given is None else (given.n, given.wins, given.ties)
+        if counts != (recorded.n, recorded.wins, recorded.ties):
+            told = "nothing" if given is None else f"{given.wins} of {given.n} won"
+            raise ResultError(
+                f"{title_of(result)} on {suite.name}: its rewards give {told} in {name}, its record"
+                f" says {recorded.wins} of {recorded.n}; the two files are of different runs: put"
+                " back the right one, or run it again"
+            )
+
+
+def changed_settings(old: Result, new: Result) -> tuple[tuple[str, str, str], ...]:
+    """Return the settings and versions that differ; of published results none is known."""
+    if "published" in (old.source, new.source):
+        return ()
+    rows = _differing(old.settings, new.settings, sorted({*old.settings, *new.settings}))
+    return (*rows, *_differing(old.environment, new.environment, PACKAGES))
+
+
+def _differing(
+    old: Mapping[str, Any], new: Mapping[str, Any], keys: Iterable[str]
+) -> list[tuple[str, str, str]]:
+    return [
+        (key, _shown(old.get(key)), _shown(new.get(key)))
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def told_unpaired(old: Result, new: Result) -> str:
+    """Return the line on a test that has to do without the comparisons of a result."""
+    lacking = [item for item in (old, new) if not item.rewards]
+    lost = [item for item in lacking if item.source == "measured"]
+    names = " and ".join(map(title_of, lacking))
+    remedy = "; put the .jsonl back beside its record, or run it again" if lost else ""
+    return f"{names}: no rewards, so the test is unpaired, which is much weaker{remedy}"

@@ -1,0 +1,99 @@
+"""A few comparisons of a run scored again, alone: does the fast way change who wins?
+
+The truth is the model's own forward on one unpadded conversation. Two kinds of comparisons are
+looked at again: some spread over the run and some with the smallest margins, in the run's own
+precision; and, with ``--audit exact``, every tie and near-tie in float32.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rmbench.engine.precision import step
+
+__all__ = ["group", "margin", "recheck", "recheck_exactly"]
+
+SPREAD: Final = 4
+CLOSEST: Final = 4
+
+Ids = npt.NDArray[np.int32]
+Sides = tuple[list[int], list[int]]
+"""Numbers of the conversations on the chosen and on the rejected side of a comparison."""
+Score = Callable[[Sequence[int]], list[float]]
+
+
+def group(names: Sequence[str], rewards: Sequence[float | None]) -> list[Sides]:
+    """Return which conversations make a comparison, by their names (``hep-rust/12, chosen``).
+
+    Comparisons with a dropped conversation, and conversations without such a name, are left out.
+    """
+    sides: dict[str, Sides] = {}
+    for i, name in enumerate(names):
+        identity, _, side = name.rpartition(", ")
+        if side in ("chosen", "rejected"):
+            chosen, rejected = sides.setdefault(identity, ([], []))
+            (chosen if side == "chosen" else rejected).append(i)
+    return [
+        pair
+        for pair in sides.values()
+        if all(pair) and not any(rewards[i] is None for i in (*pair[0], *pair[1]))
+    ]
+
+
+def margin(pair: Sides, rewards: Mapping[int, float] | Sequence[float | None]) -> float:
+    """Return best chosen less best rejected reward of a comparison none of which was dropped."""
+    best = [max(np.float32(rewards[i] or 0.0) for i in side) for side in pair]
+    return float(best[0]) - float(best[1])
+
+
+def recheck(pairs: Sequence[Sides], rewards: Sequence[float | None], score: Score) -> Any:
+    """Score a sample of comparisons again and return what came of it.
+
+    Args:
+        pairs: the run's comparisons.
+        rewards: of the run's conversations.
+        score: returns the lone forward's rewards of the conversations with these numbers.
+
+    Returns:
+        ``comparisons`` looked at, the largest ``difference`` of a reward, and how many comparisons
+        were ``flipped``: the sign of their margin changed.
+    """
+    by_margin = sorted(pairs, key=lambda pair: abs(margin(pair, rewards)))
+    closest = by_margin[:CLOSEST]
+    rest = [pair for pair in pairs if pair not in closest]
+    spread = [rest[i * len(rest) // SPREAD] for i in range(min(SPREAD, len(rest)))]
+    return _compare([*closest, *spread], rewards, score)
+
+
+def recheck_exactly(
+    pairs: Sequence[Sides], rewards: Sequence[float | None], score: Score, *, dtype: str
+) -> Any:
+    """Score every tie and near-tie again; returns what ``recheck`` does.
+
+    Args:
+        pairs: the run's comparisons.
+        rewards: of the run's conversations, computed in ``dtype``.
+        score: returns exact rewards.
+        dtype: a margin below one step of it is a near-tie.
+    """
+    close = [pair for pair in pairs if _is_close(pair, rewards, dtype)]
+    return _compare(close, rewards, score)
+
+
+def _is_close(pair: Sides, rewards: Sequence[float | None], dtype: str) -> bool:
+    largest = max(abs(rewards[i] or 0.0) for side in pair for i in side)
+    return abs(margin(pair, rewards)) < step(largest, dtype)
+
+
+def _compare(sample: Sequence[Sides], rewards: Sequence[float | None], score: Score) -> Any:
+    numbers = sorted({i for pair in sample for side in pair for i in side})
+    again = dict(zip(numbers, score(numbers) if numbers else [], strict=True))
+    differences = [abs((rewards[i] or 0.0) - reward) for i, reward in again.items()]
+    flipped = sum(np.sign(margin(pair, rewards)) != np.sign(margin(pair, again)) for pair in sample)
+    return {
+        "comparisons": len(sample),
+        "difference": round(max(differences, default=0.0), 9),
+        "flipped": int(flipped),
+    }

@@ -1,0 +1,241 @@
+"""What scoring would cost, told without a model's weights: tokens, rows, and seconds."""
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from rmbench.checkpoint.encode import encode
+from rmbench.checkpoint.opening import Checkpoint, choose_device, choose_dtype, open_checkpoint
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.engine.budget import choose_batch_tokens, chunks_per_row
+from rmbench.engine.packing import pack, plan_batches, window_sizes
+from rmbench.engine.rate import layer_weights, matrix_rate
+from rmbench.engine.ways import Engine
+from rmbench.errors import ScorerError
+from rmbench.suite.comparison import Conversation
+
+__all__ = ["Plan", "plan_scoring"]
+
+Ids = npt.NDArray[np.int32]
+LOOP_BATCH: Final = 8
+# Share of the matrix rate that large models reach on the tokens they compute (docs/performance.md).
+EFFICIENCY: Final = 0.6
+CALIBRATION_S: Final = 0.2
+# Networks of few layers are tried for about so long, by their products, with so many tokens; where
+# even the fewest would take longest, the products have to do.
+TRIAL_S: Final = 0.5
+LONGEST_S: Final = 1.0
+MOST_TRIED: Final = 50_000
+FEWEST_TRIED: Final = 400
+MOST_WEIGHTS: Final = 400_000_000
+_FEW_LAYERS: Final = (1, 3)
+# How a model of others says that it cannot be cut or does not run without its weights.
+_UNTRIED: Final = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Costs of one suite under one model.
+
+    Attributes:
+        conversations: all of them; ``distinct`` counts equal inputs once.
+        overflowed: conversations over the limit of length, which ``--on-overflow`` decides on.
+        tokens: of all conversations, each alone.
+        shared: computed where shared prefixes stand once, in ``rows`` rows.
+        sorted: computed in batches of like length, padding included.
+        unsorted: computed by a loop over batches of 8 in the order of the data, chosen and
+            rejected apart, padding included: what RewardBench's script computes.
+        parameters: weights of the model.
+        seconds: estimate for tokenising and scoring on the device that was asked about; None
+            without one.
+    """
+
+    conversations: int
+    distinct: int
+    overflowed: int
+    tokens: int
+    shared: int
+    rows: int
+    sorted: int
+    unsorted: int
+    parameters: int
+    seconds: float | None
+
+
+def plan_scoring(
+    model: str, options: ModelOptions, conversations: Iterable[Conversation], *, estimate: bool
+) -> Plan:
+    """Return what scoring would cost; configuration and tokenizer are read, weights are not.
+
+    Args:
+        model: ``tiny``, a local folder, or a Hub id.
+        options: how the model would be loaded and fed.
+        conversations: what would be scored.
+        estimate: measure the device, for ``seconds``.
+
+    Raises:
+        ScorerError: it is no reward model, or a template is missing.
+    """
+    checkpoint = open_checkpoint(model, options)
+    start = time.perf_counter()
+    encoded = encode(
+        conversations,
+        tokenizer=checkpoint.tokenizer,
+        template=checkpoint.template,
+        max_length=None,
+        on_overflow="error",
+    )
+    sequences = [ids for ids in encoded.sequences if ids is not None]
+    windows = list(_fresh(sequences))
+    fresh = [ids for window in windows for ids in window]
+    tokenise = time.perf_counter() - start
+    device = choose_device(options.device)
+    skeleton = _skeleton(checkpoint, checkpoint.config)
+    budget = options.batch_tokens or _batch_tokens(skeleton, options, device)
+    row_tokens = budget * chunks_per_row(device)
+    rows = [row for window in windows for row in pack(window, row_tokens=row_tokens)]
+    shared = sum(row.size for row in rows)
+    limit = checkpoint.max_length
+    return Plan(
+        conversations=len(sequences),
+        distinct=len(fresh),
+        overflowed=sum(ids.size > limit for ids in sequences) if limit else 0,
+        tokens=sum(ids.size for ids in sequences),
+        shared=shared,
+        rows=len(rows),
+        sorted=sum(_padded(window, _sorted_batches(window, budget)) for window in windows),
+        unsorted=_padded(sequences, _loop_batches(len(sequences))),
+        parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
+        seconds=tokenise + shared * _per_token(checkpoint, skeleton, fresh, device=device)
+        if estimate
+        else None,
+    )
+
+
+def _fresh(sequences: Sequence[Ids]) -> Iterator[list[Ids]]:
+    """Yield the sequences of each window that the scoring packs, each distinct one once."""
+    seen: dict[bytes, int] = {}
+    start = 0
+    for size in window_sizes():
+        window = sequences[start : start + size]
+        if not window:
+            return
+        numbers = [seen.setdefault(ids.tobytes(), start + i) for i, ids in enumerate(window)]
+        yield [ids for i, ids in enumerate(window) if numbers[i] == start + i]
+        start += size
+
+
+def _batch_tokens(skeleton: Any, options: ModelOptions, device: torch.device) -> int:
+    dtype = getattr(torch, choose_dtype(options.dtype, device))
+    weights = sum(parameter.numel() for parameter in skeleton.parameters()) * dtype.itemsize
+    return choose_batch_tokens(skeleton.config, device=device, dtype=dtype, reserved=weights)
+
+
+def _sorted_batches(sequences: Sequence[Ids], budget: int) -> list[list[int]]:
+    return plan_batches([ids.size for ids in sequences], budget=budget)
+
+
+def _padded(sequences: Sequence[Ids], batches: Iterable[Sequence[int]]) -> int:
+    return sum(len(batch) * max(sequences[i].size for i in batch) for batch in batches)
+
+
+def _loop_batches(count: int) -> list[range]:
+    """Batches of 8 in the order of the data, of the chosen (even) and the rejected (odd) sides."""
+    starts = range(0, count, 2 * LOOP_BATCH)
+    return [
+        range(start + side, min(start + 2 * LOOP_BATCH, count), 2)
+        for side in (0, 1)
+        for start in starts
+        if start + side < count
+    ]
+
+
+def _skeleton(checkpoint: Checkpoint, config: Any) -> Any:
+    """Return a model of this configuration without memory for its weights."""
+    try:
+        loader: Any = AutoModelForSequenceClassification
+        with torch.device("meta"):
+            return loader.from_config(
+                config, trust_remote_code=checkpoint.options.trust_remote_code
+            )
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        finding = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ScorerError(
+            f"{checkpoint.name}: cannot be planned without its weights: {finding}; run it instead"
+        ) from None
+
+
+# --- seconds -------------------------------------------------------------------------------------
+
+
+def _per_token(
+    checkpoint: Checkpoint, skeleton: Any, sequences: Sequence[Ids], *, device: torch.device
+) -> float:
+    """Return the seconds that a computed token takes, from a trial on some of the sequences.
+
+    The engine scores them with networks of the model's shape, of one layer and of three, whose
+    difference stands for every further layer. What cannot be tried within a second or two is taken
+    from its matrix products, at the share of the device's rate that large models reach.
+    """
+    dtype = getattr(torch, choose_dtype(checkpoint.options.dtype, device))
+    rate = matrix_rate(skeleton, device=device, dtype=dtype, seconds=CALIBRATION_S)
+    by_products = 2 * layer_weights(skeleton) / (EFFICIENCY * rate)
+    layers = getattr(checkpoint.config.get_text_config(), "num_hidden_layers", None)
+    if not isinstance(layers, int) or layers < 1 or not sequences:
+        return by_products
+    tries = [layers] if layers <= max(_FEW_LAYERS) else list(_FEW_LAYERS)
+    tried = by_products * sum(tries) / layers  # seconds that a token takes in all tries
+    some = _spread(sequences, min(MOST_TRIED, max(FEWEST_TRIED, int(TRIAL_S / tried))))
+    if FEWEST_TRIED * tried > LONGEST_S or not some:
+        return by_products
+    try:
+        networks = [_cut(checkpoint, count, device=device, dtype=dtype) for count in tries]
+        times = [_try(network, some, checkpoint.options.batch_tokens) for network in networks]
+    except (*_UNTRIED, ScorerError):
+        return by_products
+    per_layer = 0.0 if len(times) == 1 else (times[1] - times[0]) / (tries[1] - tries[0])
+    return times[0] + max(per_layer, 0.0) * (layers - tries[0])
+
+
+def _spread(sequences: Sequence[Ids], tokens: int) -> list[Ids]:
+    """Return about so many tokens' worth of sequences, neighbours together, from all of them."""
+    stride = max(1, round(sum(ids.size for ids in sequences) / max(tokens, 1)))
+    return [ids for i, ids in enumerate(sequences) if i // 2 % stride == 0]
+
+
+def _cut(checkpoint: Checkpoint, layers: int, *, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return the model with so many layers, and with any weights.
+
+    Raises:
+        ValueError: it is too large to be tried.
+    """
+    config = copy.deepcopy(checkpoint.config)
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
+    network = _skeleton(checkpoint, config).to(dtype)
+    if sum(parameter.numel() for parameter in network.parameters()) > MOST_WEIGHTS:
+        raise ValueError("too large")
+    network.to_empty(device=device)
+    with torch.no_grad():
+        # What memory happens to hold may be no number, or one that processors are slow with.
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.is_floating_point():
+                tensor.fill_(0.01)
+    return network.eval()
+
+
+def _try(network: Any, sequences: Sequence[Ids], batch_tokens: int | None) -> float:
+    """Return the seconds of a computed token, the engine's own check of itself included."""
+    engine = Engine(network, batch_tokens=batch_tokens)
+    engine.score(sequences[:2])  # the first call of a device sets it up
+    scoring = engine.score(sequences)
+    return scoring.seconds / scoring.tokens_computed

@@ -1,0 +1,320 @@
+"""Two results side by side, and the comparisons that changed sides: as tables, text and JSON."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rmbench.compare.comparable import title_of
+from rmbench.compare.contrast import Contrast, Verdict
+from rmbench.compare.flips import Flip
+from rmbench.result.record import Result
+from rmbench.show.table import Table, format_table
+from rmbench.suite.comparison import Comparison
+from rmbench.wording import counted, percent, printable
+
+__all__ = [
+    "compare_table",
+    "contrast_as_csv",
+    "contrast_as_json",
+    "contrast_record",
+    "flips_table",
+    "flips_text",
+    "p_text",
+    "setting_lines",
+    "signature_lines",
+    "split_changes",
+    "verdict_cells",
+    "verdict_record",
+]
+
+EXCERPT: Final = 160
+
+
+def compare_table(contrast: Contrast, *, alpha: float) -> Table:
+    """Return a comparison, slice by slice.
+
+    Args:
+        contrast: what ``compare.compare`` found.
+        alpha: a slice is marked when its adjusted p value is at most this.
+    """
+    columns = ["", "A %", "B %", "B - A", "95 % interval", "p", "p (Holm)", "won", "lost", "mark"]
+    return Table(
+        title=f"{contrast.suite.title}: A {title_of(contrast.old)}, B {title_of(contrast.new)}",
+        above=setting_lines(contrast, "A", "B"),
+        columns=columns,
+        rows=[[*verdict_cells(item), item.mark(alpha)] for item in contrast.verdicts],
+        notes=[
+            f"mark at p (Holm) <= {alpha:g}: + B is better, - worse, blank neither, x not"
+            " comparable; p is two-sided and adjusted among subsets, sections and averages apart",
+            "won, lost: comparisons that earn more, less credit in B; intervals are resampled, not"
+            " adjusted, and need not agree with p to the last digit",
+            *_agreement_note(contrast),
+            *contrast.notes,
+            *signature_lines(contrast),
+        ],
+    )
+
+
+def _agreement_note(contrast: Contrast) -> list[str]:
+    found = contrast.agreement
+    if found is None:
+        return []
+    kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
+    return [
+        f"agreement: {percent(found.same)} % of {found.n:,} comparisons are won, lost or tied"
+        f" alike; Cohen's kappa {kappa}"
+    ]
+
+
+def setting_lines(contrast: Contrast, old: str, new: str) -> list[str]:
+    """Return a line for each setting that differs, and one for all that a side cannot have."""
+    lines, rows = split_changes(contrast, old, new)
+    return lines + [
+        f"differs: {key.replace('_', ' ')}: {old} {_brief(key, before)}, {new} {_brief(key, after)}"
+        for key, before, after in rows
+    ]
+
+
+def split_changes(
+    contrast: Contrast, old: str, new: str
+) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """Return what differs between two runs, without a row for each setting a side cannot have.
+
+    Args:
+        contrast: two results.
+        old: what the first is called.
+        new: what the second is called.
+
+    Returns:
+        A sentence for each side that has none of a model's settings, and the other changes: name,
+        old, new.
+    """
+    lines: list[str] = []
+    rows = list(contrast.changed)
+    for place, (result, name) in enumerate(((contrast.old, old), (contrast.new, new)), 1):
+        keys = ", ".join(row[0].replace("_", " ") for row in contrast.changed if not row[place])
+        words = _without(result, keys)
+        if words and keys:
+            lines.append(f"{name} ({title_of(result)}) {words}")
+            rows = [row for row in rows if row[place]]
+    return lines, rows
+
+
+def _without(result: Result, keys: str) -> str:
+    """Say why a result has none of a model's settings; nothing if it has them."""
+    if result.model.get("kind") == "builtin":
+        return f"is a rule, to which these do not apply: {keys}"
+    return "" if result.settings else f"was recorded without {keys}"
+
+
+def _brief(key: str, value: str) -> str:
+    """Return a setting; of a digest the first digits, as they stand in a signature."""
+    return (value[:7] if key.endswith("sha256") else value) or "not set"
+
+
+def signature_lines(contrast: Contrast) -> list[str]:
+    """Return the signatures of both results."""
+    return [
+        str(result.signature or f"{title_of(result)}: {result.citation}")
+        for result in (contrast.old, contrast.new)
+    ]
+
+
+def verdict_cells(item: Verdict) -> list[str]:
+    """Return a slice's cells: accuracies, difference, interval, p values, counts."""
+    accuracies = ["" if value is None else percent(value) for value in (item.old, item.new)]
+    if item.difference is None or item.adjusted is None:
+        return [item.name, *accuracies, "", "", "", "", "", ""]
+    low, high = item.difference.interval
+    return [
+        item.name,
+        *accuracies,
+        f"{100 * item.difference.estimate:+.2f}",
+        f"{100 * low:+.1f} to {100 * high:+.1f}",
+        p_text(item.difference.p_value),
+        p_text(item.adjusted),
+        "" if item.gained is None else str(item.gained),
+        "" if item.lost is None else str(item.lost),
+    ]
+
+
+def p_text(value: float) -> str:
+    """Return a p value as every table writes it."""
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def contrast_as_json(
+    contrast: Contrast,
+    *,
+    alpha: float,
+    flips: Sequence[Flip] = (),
+    texts: Mapping[str, Comparison] | None = None,
+) -> str:
+    """Return a comparison as JSON; accuracies and differences in [0, 1], p values in full.
+
+    Args:
+        contrast: what ``compare.compare`` found.
+        alpha: for the marks.
+        flips: to list.
+        texts: of the flips, where the data is at hand.
+    """
+    found = texts or {}
+    record = contrast_record(contrast)
+    record["alpha"] = alpha
+    for row, item in zip(record["slices"], contrast.verdicts, strict=True):
+        row["mark"] = item.mark(alpha)
+    record["flips"] = [_flip_record(flip, found.get(flip.id)) for flip in flips]
+    return json.dumps(record, indent=2)
+
+
+def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:
+    """Return a comparison as CSV; numbers as in ``contrast_as_json``.
+
+    A line per slice, and one of level ``suite`` for how far the two agree on all comparisons.
+    """
+    columns = ["level", "name", "old", "new", "n", "difference", "low", "high"]
+    columns += ["p", "p_drop", "p_holm", "won", "lost", "mark", "same", "kappa"]
+    records = [verdict_record(item) | {"mark": item.mark(alpha)} for item in contrast.verdicts]
+    if contrast.agreement is not None:
+        whole = {"level": "suite", "name": contrast.suite.name}
+        records.append(whole | contrast.agreement._asdict())
+    cells = [[record.get(column) for column in columns] for record in records]
+    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
+    return format_table(Table(title="", columns=columns, rows=rows), "csv")
+
+
+def contrast_record(contrast: Contrast) -> dict[str, Any]:
+    """Return a comparison as JSON takes it."""
+    return {
+        "suite": contrast.suite.name,
+        "paired": contrast.paired,
+        "old": _result_record(contrast.old),
+        "new": _result_record(contrast.new),
+        "changed": [
+            {"name": key, "old": before, "new": after} for key, before, after in contrast.changed
+        ],
+        "agreement": None if contrast.agreement is None else contrast.agreement._asdict(),
+        "notes": list(contrast.notes),
+        "slices": [verdict_record(item) for item in contrast.verdicts],
+    }
+
+
+def _result_record(result: Result) -> dict[str, Any]:
+    return {
+        "model": result.model["id"],
+        "source": result.source,
+        "signature": result.signature,
+        "citation": result.citation,
+    }
+
+
+def verdict_record(item: Verdict) -> dict[str, Any]:
+    """Return one slice as JSON takes it."""
+    record: dict[str, Any] = {"level": item.level, "name": item.name}
+    record |= {"old": item.old, "new": item.new, "n": item.n}
+    if item.difference is not None:
+        low, high = item.difference.interval
+        record |= {"difference": item.difference.estimate, "low": low, "high": high}
+        record |= {"p": item.difference.p_value, "p_drop": item.difference.p_drop}
+        record |= {"p_holm": item.adjusted, "won": item.gained, "lost": item.lost}
+    return record
+
+
+# --- flips ---------------------------------------------------------------------------------------
+
+
+def flips_table(flips: Sequence[Flip], total: int, texts: Mapping[str, Comparison]) -> Table:
+    """Return the comparisons that changed sides, in the order given, with the head of their texts.
+
+    Args:
+        flips: to list.
+        total: how many changed sides in all.
+        texts: by id, where the data is at hand; else empty.
+    """
+    columns = ["id", "credit A", "credit B", "margin A", "margin B"]
+    rows = [[flip.id, *_flip_cells(flip)] for flip in flips]
+    if texts:
+        columns = [*columns, "prompt", "chosen", "rejected"]
+        rows = [[*row, *_excerpts(texts[flip.id])] for row, flip in zip(rows, flips, strict=True)]
+    notes = ["largest change of margin first, in units of each result's root mean square margin"]
+    if not texts:
+        notes.append("for the texts, say where the rows are with --data")
+    title = _flips_title(len(flips), total)
+    return Table(title=title, columns=columns, rows=rows, notes=notes, numeric=False)
+
+
+def flips_text(
+    flips: Sequence[Flip], total: int, texts: Mapping[str, Comparison], *, width: int
+) -> str:
+    """Return what ``flips_table`` holds as a paragraph for each flip, for a terminal.
+
+    Args:
+        flips: to list.
+        total: how many changed sides in all.
+        texts: by id, where the data is at hand; else empty.
+        width: characters of a line.
+    """
+    table = flips_table(flips, total, {})
+    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
+    paragraphs = [_flip_lines(flip, texts.get(flip.id), width) for flip in flips]
+    return "\n\n".join([table.title, *paragraphs, "\n".join(notes[: None if not texts else 1])])
+
+
+def _flip_lines(flip: Flip, comparison: Comparison | None, width: int) -> str:
+    credits = f"credit {flip.old_credit:g} → {flip.new_credit:g}"
+    lines = [
+        printable(flip.id),
+        f"    {credits}, margin {flip.old_margin:+.4g} → {flip.new_margin:+.4g}",
+    ]
+    if comparison is not None:
+        for name, text in zip(("prompt", "chosen", "rejected"), _texts(comparison), strict=True):
+            head = f"    {name:<8}  "
+            lines += textwrap.wrap(
+                printable(" ".join(text.split()))[: 3 * width],
+                max(width, 2 * len(head)),
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+                max_lines=2,
+                placeholder=" …",
+            ) or [head.rstrip()]
+    return "\n".join(lines)
+
+
+def _flips_title(shown: int, total: int) -> str:
+    """Say of how many comparisons that changed sides how many follow."""
+    whole = counted(total, "comparisons")
+    return f"{whole} changed sides" + (f"; {shown:,} of them:" if shown < total else "")
+
+
+def _flip_cells(flip: Flip) -> list[str]:
+    credits = (f"{value:g}" for value in (flip.old_credit, flip.new_credit))
+    margins = (f"{value:+.4g}" for value in (flip.old_margin, flip.new_margin))
+    return [*credits, *margins]
+
+
+def _excerpts(comparison: Comparison) -> list[str]:
+    return [_excerpt(text) for text in _texts(comparison)]
+
+
+def _texts(comparison: Comparison) -> tuple[str, str, str]:
+    return comparison.prompt[-1].content, comparison.chosen[0], comparison.rejected[0]
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 1]}…"
+
+
+def _flip_record(flip: Flip, comparison: Comparison | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"id": flip.id}
+    record |= {"old_credit": flip.old_credit, "new_credit": flip.new_credit}
+    record |= {"old_margin": flip.old_margin, "new_margin": flip.new_margin}
+    record["change"] = flip.change
+    if comparison is not None:
+        record["prompt"] = [{"role": m.role, "content": m.content} for m in comparison.prompt]
+        record |= {"chosen": list(comparison.chosen), "rejected": list(comparison.rejected)}
+    return record
+
+
+# --- the gate ------------------------------------------------------------------------------------

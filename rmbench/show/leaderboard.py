@@ -1,0 +1,442 @@
+"""Every result, side by side: computed, then sorted and ranked, then formatted."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.compare.comparable import with_means
+from rmbench.errors import ResultError, did_you_mean
+from rmbench.result.record import Result, file_stem
+from rmbench.show.table import Table, format_table, interval_text, source_notes
+from rmbench.suite.definition import Suite
+from rmbench.wording import counted, percent
+
+__all__ = [
+    "Board",
+    "Column",
+    "Row",
+    "as_csv",
+    "as_json",
+    "build_boards",
+    "leaderboard_table",
+    "transposed_table",
+]
+
+RANKING = (
+    "rank: 1 + the number of rows whose 95 % interval lies wholly above the row's own, so equal"
+    " ranks are ties; a published number stands for itself"
+)
+
+
+# What a line of CSV says of length and calibration, after the accuracies.
+ANALYSES: Final = (
+    "chosen longer",
+    "chosen shorter",
+    "log-odds per 1000 characters",
+    "calibration error",
+)
+
+
+class Column(NamedTuple):
+    """A section or average of a suite."""
+
+    suite: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model, run in one way.
+
+    Attributes:
+        model: its id.
+        results: of this model by suite, all measured or all published.
+        settings: those of its settings in which the board's rows differ.
+        rank: 1 is best; see ``RANKING``. None where the number that ranks is missing.
+    """
+
+    model: str
+    results: Mapping[str, Result]
+    settings: Mapping[str, str]
+    rank: int | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the numbers are copied from a card or paper."""
+        return any(result.source == "published" for result in self.results.values())
+
+    def find(self, column: Column) -> Accuracy | None:
+        """Return the number in a column; None where there is none."""
+        result = self.results.get(column.suite)
+        return None if result is None else result.find(column.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """Models as rows, best first.
+
+    Attributes:
+        suites: whose numbers the columns are.
+        columns: sections, then averages, of each suite.
+        ranked_by: the column that ranks.
+        rows: sorted.
+        notes: what a reader must know besides.
+    """
+
+    suites: tuple[Suite, ...]
+    columns: tuple[Column, ...]
+    ranked_by: Column
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    def label(self, column: Column) -> str:
+        """Return the head of a column; it names the suite where there are several."""
+        return _label(column, self.suites)
+
+
+def build_boards(
+    results: Sequence[Result], groups: Sequence[Sequence[Suite]], *, sort: str | None = None
+) -> list[Board]:
+    """Return one board for each group of suites.
+
+    Args:
+        results: of any suites; partial runs, and runs on another version of a suite, are left out.
+        groups: of each board, in the order of its columns; the first one's headline ranks.
+        sort: a section or average (``suite: name`` where a board has several suites), by which rows
+            are sorted and ranked; or ``model``. Boards without such a column keep their headline.
+
+    Raises:
+        ResultError: a board has no result, or ``sort`` names no column of any.
+    """
+    known = {label for suites in groups for label in _labels(suites)} | {"model"}
+    if sort is not None and sort not in known:
+        raise ResultError(f'--sort "{sort}": no such column; {did_you_mean(sort, known)}')
+    return [_build_board(results, suites, sort) for suites in groups]
+
+
+def _build_board(results: Sequence[Result], suites: Sequence[Suite], sort: str | None) -> Board:
+    kept, notes = _usable(results, suites)
+    labels = _labels(suites)
+    ranked_by = labels.get(sort or "", Column(suites[0].name, suites[0].headline))
+    rows = _ranked(_rows(kept), ranked_by)
+    return Board(
+        suites=tuple(suites),
+        columns=tuple(labels.values()),
+        ranked_by=ranked_by,
+        rows=tuple(
+            sorted(rows, key=lambda row: row.model if sort == "model" else _order(row, ranked_by))
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _labels(suites: Sequence[Suite]) -> dict[str, Column]:
+    """Return the columns of some suites by what heads them."""
+    columns = [
+        Column(suite.name, name)
+        for suite in suites
+        for name in (*(s.name for s in suite.sections), *(a.name for a in suite.averages))
+    ]
+    return {_label(column, suites): column for column in columns}
+
+
+def _label(column: Column, suites: Sequence[Suite]) -> str:
+    return column.name if len(suites) == 1 else f"{column.suite}: {column.name}"
+
+
+def _usable(results: Iterable[Result], suites: Sequence[Suite]) -> tuple[list[Result], list[str]]:
+    versions = {suite.name: suite.version for suite in suites}
+    of_suites = [
+        item for item in results if item.suite["name"] in versions and item.partial is None
+    ]
+    kept = [item for item in of_suites if item.suite["version"] == versions[item.suite["name"]]]
+    if not kept:
+        raise ResultError("no results of a whole run; `rmbench run` makes them")
+    notes = []
+    if len(kept) < len(of_suites):
+        left_out = counted(len(of_suites) - len(kept), "results of another suite version")
+        notes.append(f"left out: {left_out}")
+    for suite in suites:
+        digests = {item.suite.get("sha256") for item in kept if item.suite["name"] == suite.name}
+        if len(digests - {None}) > 1:
+            notes.append(f"{suite.name}: these results are not all on the same texts")
+    by_name = {suite.name: suite for suite in suites}
+    filled = [with_means(item, by_name[item.suite["name"]]) for item in kept]
+    if filled != kept:
+        notes.append("† averages over sections that are not published are of the published ones")
+    return filled, notes
+
+
+def _rows(results: Sequence[Result]) -> list[Row]:
+    """Return one row for each model and way of running it.
+
+    Of results that differ although their files have one name, as two folders can hold them, each
+    has a row of its own, which names the model's revision.
+    """
+    groups: dict[tuple[str, int], dict[str, Result]] = {}
+    for result in results:
+        stem, suite, number = file_stem(result), str(result.suite["name"]), 0
+        while groups.get((stem, number), {}).get(suite, result) != result:
+            number += 1
+        groups.setdefault((stem, number), {})[suite] = result
+    settings = {stem: _settings(next(iter(group.values()))) for stem, group in groups.items()}
+    values: dict[str, set[str]] = {}
+    for shown in settings.values():
+        for key, value in shown.items():
+            values.setdefault(key, set()).add(value)
+    return [
+        Row(
+            model=_name(next(iter(group.values())), is_alone=(stem[0], 1) not in groups),
+            results=group,
+            settings={k: v for k, v in settings[stem].items() if len(values[k]) > 1},
+        )
+        for stem, group in groups.items()
+    ]
+
+
+def _name(result: Result, *, is_alone: bool) -> str:
+    revision = str(result.model.get("revision") or "").removeprefix("sha256:")[:7]
+    mark = "" if is_alone or not revision else f"@{revision}"
+    return f"{result.model['id']}{mark}"
+
+
+def _settings(result: Result) -> dict[str, str]:
+    """Return the settings that were chosen, without what belongs to the model itself."""
+    settings = {k: str(v) for k, v in result.settings.items() if not k.endswith("_sha256")}
+    if settings.get("on_overflow", "error") == "error":
+        settings.pop("max_length", None)
+    return settings
+
+
+def _ranked(rows: Sequence[Row], column: Column) -> list[Row]:
+    numbers = [row.find(column) for row in rows]
+    lows = [_end(item, item.low) for item in numbers if item is not None]
+    return [
+        row
+        if item is None
+        else replace(row, rank=1 + sum(low > _end(item, item.high) for low in lows))
+        for row, item in zip(rows, numbers, strict=True)
+    ]
+
+
+def _end(item: Accuracy, end: float | None) -> float:
+    return item.accuracy if end is None else end
+
+
+def _order(row: Row, column: Column) -> Any:
+    item = row.find(column)
+    return (item is None, -(item.accuracy if item else 0.0), row.model)
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:
+    """Return a board as a table; the best of each column is set in bold, the second in italics.
+
+    Args:
+        board: what to show.
+        intervals: show the 95 % interval of each number beside it.
+    """
+    has_settings = any(row.settings for row in board.rows)
+    rows = [
+        [
+            f"{row.model}{' †' if row.is_published else ''}",
+            "" if row.rank is None else str(row.rank),
+            *(_cell(row.find(column), intervals=intervals) for column in board.columns),
+            *([_settings_text(row)] if has_settings else []),
+        ]
+        for row in board.rows
+    ]
+    best, second = _emphasis(board)
+    ranked = board.label(board.ranked_by)
+    rank = "rank" if len(board.suites) == 1 else f"rank by {ranked}"
+    heads = ["model", rank, *map(board.label, board.columns)]
+    return Table(
+        title=", ".join(suite.title for suite in board.suites),
+        columns=[*heads, "settings"] if has_settings else heads,
+        rows=rows,
+        notes=_notes(board, f"ranked by {ranked}; {RANKING}", intervals=intervals),
+        best=frozenset((row, column + 2) for row, column in best),
+        second=frozenset((row, column + 2) for row, column in second),
+    )
+
+
+def transposed_table(board: Board, *, intervals: bool = False) -> Table:
+    """Return a board in the model card's layout: metrics as rows, one column per model.
+
+    A suite with a ``[card]`` shows the rows of its card under the card's labels, another one all
+    its sections and averages.
+    """
+    labels = _card_rows(board)
+    best, second = _emphasis(board)
+    ranked = board.label(board.ranked_by)
+    positions = [board.columns.index(column) for _, column in labels]
+    heads = []
+    for row in board.rows:
+        settings = f" ({_settings_text(row)})" if row.settings else ""
+        heads.append(f"{row.model}{settings}{' †' if row.is_published else ''}")
+    return Table(
+        title=", ".join(suite.title for suite in board.suites),
+        columns=["metric", *heads],
+        rows=[
+            [label, *(_cell(row.find(column), intervals=intervals) for row in board.rows)]
+            for label, column in labels
+        ],
+        notes=_notes(board, f"in the order of {ranked}", intervals=intervals),
+        best=_turned(best, positions),
+        second=_turned(second, positions),
+    )
+
+
+Cells = frozenset[tuple[int, int]]
+
+
+def _turned(cells: Cells, positions: Sequence[int]) -> Cells:
+    """Return the cells (model, column) as cells (metric, 1 + model) of the metrics that show."""
+    return frozenset(
+        (positions.index(column), row + 1) for row, column in cells if column in positions
+    )
+
+
+def _card_rows(board: Board) -> list[tuple[str, Column]]:
+    rows = []
+    for suite in board.suites:
+        # With several averages, a row says which of them it shows.
+        several = {average.name for average in suite.averages} if len(suite.averages) > 1 else ()
+        for label, name in suite.card.items():
+            which = f" ({name})" if name in several else ""
+            rows.append((f"{label}{which}", Column(suite.name, name)))
+        if not suite.card:
+            of_suite = (column for column in board.columns if column.suite == suite.name)
+            rows += [(board.label(column), column) for column in of_suite]
+    return rows
+
+
+def _cell(item: Accuracy | None, *, intervals: bool) -> str:
+    if item is None:
+        return ""
+    span = interval_text(item) if intervals else ""
+    return percent(item.accuracy) + (f" ({span})" if span else "")
+
+
+def _settings_text(row: Row) -> str:
+    return ", ".join(f"{key} {value}" for key, value in row.settings.items())
+
+
+def _emphasis(board: Board) -> tuple[Cells, Cells]:
+    """Return the cells (row, column) with the highest and second highest number of a column."""
+    best: set[tuple[int, int]] = set()
+    second: set[tuple[int, int]] = set()
+    for position, column in enumerate(board.columns):
+        numbers = [row.find(column) for row in board.rows]
+        # As printed, so that no two equal figures look different.
+        shown = {i: percent(item.accuracy) for i, item in enumerate(numbers) if item is not None}
+        top = sorted(set(shown.values()), key=float, reverse=True)
+        if len(shown) > 1:
+            best |= {(i, position) for i, value in shown.items() if value == top[0]}
+            second |= {(i, position) for i, value in shown.items() if value in top[1:2]}
+    return frozenset(best), frozenset(second)
+
+
+def _notes(board: Board, order: str, *, intervals: bool) -> list[str]:
+    several = len(board.suites) > 1
+    notes = [
+        f"{f'{suite.name}: ' if several else ''}{average.name}: {average.meaning}"
+        for suite in board.suites
+        for average in suite.averages
+    ]
+    if not intervals:
+        notes.append("95 % intervals: rmbench leaderboard --intervals")
+    notes += [order, *board.notes]
+    results = [result for row in board.rows for result in row.results.values()]
+    suites = {suite.name: suite for suite in board.suites}
+    for result in results:
+        if result.citation and result.source == "published":
+            notes.append(f"† {result.model['id']}: published, {result.citation}")
+        elif result.source == "measured":
+            notes += source_notes(result, suites[result.suite["name"]])
+    notes += [str(result.signature) for result in results if result.signature]
+    return list(dict.fromkeys(notes))
+
+
+def as_json(boards: Sequence[Board]) -> str:
+    """Return boards as a JSON list; accuracies in [0, 1], with interval and count where known."""
+    return json.dumps([_record(board) for board in boards], indent=2)
+
+
+def _record(board: Board) -> dict[str, Any]:
+    return {
+        "suites": [{"name": suite.name, "version": suite.version} for suite in board.suites],
+        "ranked_by": board.label(board.ranked_by),
+        "rows": [_row_record(row, board) for row in board.rows],
+        "notes": [RANKING, *board.notes],
+    }
+
+
+def _row_record(row: Row, board: Board) -> dict[str, Any]:
+    results = row.results.values()
+    return {
+        "model": row.model,
+        "rank": row.rank,
+        "source": "published" if row.is_published else "measured",
+        "citations": sorted({result.citation for result in results if result.citation}),
+        "settings": dict(row.settings),
+        "signatures": [result.signature for result in results if result.signature],
+        "analyses": {
+            suite: _analyses(result)
+            for suite, result in row.results.items()
+            if result.analyses is not None
+        },
+        "accuracies": {board.label(column): _numbers(row.find(column)) for column in board.columns},
+    }
+
+
+def _analyses(result: Result) -> dict[str, Any]:
+    """Return the analyses as the record has them, but for what only a figure needs."""
+    analyses: dict[str, Any] = result.to_dict()["analyses"]
+    if analyses["length"] is not None:
+        del analyses["length"]["bins"]
+    return analyses
+
+
+def _numbers(item: Accuracy | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    numbers = {"accuracy": item.accuracy, "low": item.low, "high": item.high, "n": item.n}
+    return {key: value for key, value in numbers.items() if value is not None}
+
+
+def as_csv(board: Board) -> str:
+    """Return a board as CSV: a line per model, accuracies in [0, 1] with the ends of intervals."""
+    heads = ["model", "rank", "source", "settings"]
+    for column in board.columns:
+        heads += [f"{board.label(column)}{end}" for end in ("", " low", " high")]
+    for suite in board.suites:
+        of_suite = f"{suite.name}: " if len(board.suites) > 1 else ""
+        heads += [f"{of_suite}{name}" for name in ANALYSES]
+    rows = []
+    for row in board.rows:
+        source = "published" if row.is_published else "measured"
+        cells: list[Any] = [row.model, row.rank, source, _settings_text(row)]
+        for column in board.columns:
+            numbers = _numbers(row.find(column)) or {}
+            cells += [numbers.get(key) for key in ("accuracy", "low", "high")]
+        for suite in board.suites:
+            cells += _analysis_cells(row.results.get(suite.name))
+        rows.append(["" if cell is None else str(cell) for cell in cells])
+    return format_table(Table(title="", columns=heads, rows=rows), "csv")
+
+
+def _analysis_cells(result: Result | None) -> list[float | None]:
+    """Return the values under ``ANALYSES``; None where something is not known."""
+    found = None if result is None else result.analyses
+    if found is None:
+        return [None] * len(ANALYSES)
+    sides, length = found.by_length(), found.length
+    shares = [sides[name].accuracy if name in sides else None for name in ANALYSES[:2]]
+    fit = length.fit if length is not None else None
+    slope = fit.slope if fit is not None and fit.converged else None
+    return [*shares, slope, found.calibration.error if found.calibration is not None else None]

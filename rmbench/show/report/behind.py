@@ -1,0 +1,99 @@
+"""What stands behind the accuracies, for the page: length and calibration."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rmbench.accuracy.analysis import LengthBias, length_bias, margin_calibration
+from rmbench.accuracy.intervals import LogisticFit
+from rmbench.show.report.figures import calibration_plot, length_plot
+from rmbench.show.report.material import Material, Scores
+from rmbench.show.report.svg import Label
+from rmbench.show.report.words import cell
+from rmbench.show.table import odds_ratio
+
+__all__ = ["calibration_part", "length_part"]
+
+WIDTH: Final = 400
+
+
+def length_part(material: Material, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return accuracy by which response is longer; None where some result's lengths are unknown."""
+    found = [_bias(material, scores) for scores in material.scores]
+    biases = [bias for bias in found if bias is not None]
+    if len(biases) < len(found):
+        return None
+    label = Label(
+        f"length-{material.suite.name}",
+        "Accuracy against difference in length",
+        "Accuracy in groups by how many characters the chosen response is longer than the"
+        " rejected one; the table below has the sides of zero.",
+    )
+    return {
+        "figure": length_plot(biases, label, tie=material.suite.credit.tie, width=WIDTH),
+        "heads": _heads(biases[0]),
+        "rows": [
+            {"name": name, "cells": [cell(item) for item in (b.longer, b.equal, b.shorter)]}
+            for name, b in zip(names, biases, strict=True)
+        ],
+        "sentences": [
+            sentence
+            for name, bias in zip(names, biases, strict=True)
+            for sentence in _slope(name, bias.fit)
+        ],
+    }
+
+
+def _heads(bias: LengthBias) -> list[str]:
+    """Return the sides of zero, each with how many comparisons the first result scored there."""
+    sides = {"longer": bias.longer, "as long": bias.equal, "shorter": bias.shorter}
+    return [f"{name}: {0 if item is None else item.n:,}" for name, item in sides.items()]
+
+
+def _bias(material: Material, scores: Scores) -> LengthBias | None:
+    """Return what the texts say, or the record where they are not at hand."""
+    if material.differences is not None:
+        return length_bias(material.differences, scores.outcomes)
+    analyses = scores.result.analyses
+    return None if analyses is None else analyses.length
+
+
+def _slope(name: str, fit: LogisticFit | None) -> list[str]:
+    if fit is None:
+        return []
+    if not fit.converged:
+        return [f"{name}: length alone tells what is won from what is lost."]
+    return [
+        f"{name}: each 1,000 characters more on the chosen side multiply the odds of winning by"
+        f" {odds_ratio(fit)}, with its 95 % interval."
+    ]
+
+
+def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]:
+    """Return how far sigmoid(margin) is from how often the model is right."""
+    found = [margin_calibration(scores.margins) for scores in material.scores]
+    items = [item for item in found if item is not None]
+    label = Label(
+        f"calibration-{material.suite.name}",
+        "Calibration",
+        "How often the model is right against how sure it is, and below it how often it is that"
+        " sure; the table below has the error.",
+    )
+    rules = [
+        name
+        for name, scores in zip(names, material.scores, strict=True)
+        if scores.result.model.get("kind") == "builtin"
+    ]
+    return {
+        "figure": calibration_plot(items, label, width=WIDTH),
+        "rows": [
+            {"name": name, "error": f"{item.error:.3f}", "brier": f"{item.brier:.3f}"}
+            for name, item in zip(names, items, strict=True)
+        ],
+        "sentences": [_rules_sentence(rules)] if rules else [],
+    }
+
+
+def _rules_sentence(names: Sequence[str]) -> str:
+    *rest, last = names
+    who = f"{', '.join(rest)} and {last} are rules" if rest else f"{last} is a rule"
+    return f"{who}, whose rewards are no log-odds: calibration means nothing there."

@@ -1,0 +1,112 @@
+"""Two results on the page: what changed from the first to the second."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rmbench.accuracy.analysis import Agreement, ending
+from rmbench.accuracy.credit import Outcome
+from rmbench.compare.contrast import Verdict, compare
+from rmbench.show.contrast import split_changes
+from rmbench.show.report.material import Material
+from rmbench.show.report.words import MINUS, points, slice_title
+from rmbench.wording import counted, percent
+
+__all__ = ["contrast_part"]
+
+_LONGEST_SETTING: Final = 40
+
+
+def contrast_part(
+    material: Material,
+    names: Sequence[str],
+    headline: str | None,
+    slices: Sequence[tuple[str, str]],
+) -> dict[str, Any] | None:
+    """Return what changed from the first result to the second; None unless there are two.
+
+    Args:
+        material: of one suite.
+        names: of the results.
+        headline: the average to show first; None where there is none.
+        slices: level and name of every row, in their order.
+    """
+    if len(material.scores) != 2:
+        return None
+    old, new = material.scores
+    found = compare(old.result, new.result, material.suite)
+    by_name = {(row.level, row.name): row for row in found.verdicts}
+    order = [by_name[key] for key in slices if key in by_name]
+    first = by_name.get(("average", headline or ""))
+    lines, rows = split_changes(found, "the first", "the second")
+    return {
+        "headline": _difference(first) | {"meaning": f"{names[1]} minus {names[0]}"},
+        "facts": _agreement_facts(found.agreement, first),
+        "sentence": _shared(old.outcomes, new.outcomes, names),
+        "changed": list(_changes(rows)),
+        "warnings": [*lines, *found.notes],
+        "rows": [_verdict_row(row) for row in order],
+    }
+
+
+def _difference(row: Verdict | None) -> dict[str, str]:
+    if row is None or row.difference is None:
+        return {"value": "none", "interval": "none"}
+    low, high = row.difference.interval
+    return {
+        "value": points(row.difference.estimate),
+        "interval": f"{points(low, 1)} to {points(high, 1)}",
+    }
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _verdict_row(row: Verdict) -> dict[str, Any]:
+    return {
+        "level": row.level,
+        "name": slice_title(row.level, row.name),
+        "old": percent(row.old) if row.old is not None else "",
+        "new": percent(row.new) if row.new is not None else "",
+        "p": _p_value(row.adjusted),
+        "gained": "" if row.gained is None else f"{row.gained:,}",
+        "lost": "" if row.lost is None else f"{row.lost:,}",
+        **_difference(row),
+    }
+
+
+def _agreement_facts(found: Agreement | None, row: Verdict | None) -> list[tuple[str, str]]:
+    facts = []
+    if row is not None and row.adjusted is not None:
+        facts.append(("p, after Holm", _p_value(row.adjusted)))
+    if found is not None:
+        facts.append(("won, lost or tied alike", f"{100 * found.same:.1f} %"))
+        kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}".replace("-", MINUS)
+        facts.append(("Cohen's kappa", kappa))
+    return facts
+
+
+def _shared(
+    old: Sequence[Outcome | None], new: Sequence[Outcome | None], names: Sequence[str]
+) -> str:
+    counts = Counter(
+        (ending(a) == "won", ending(b) == "won")
+        for a, b in zip(old, new, strict=True)
+        if a is not None and b is not None
+    )
+    return (
+        f"Both win {counted(counts[True, True], 'comparisons')}; only {names[1]} wins"
+        f" {counts[False, True]:,}, only {names[0]} {counts[True, False]:,}, and neither"
+        f" {counts[False, False]:,}."
+    )
+
+
+def _changes(rows: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that differ; of a digest the first digits are enough."""
+    for name, *values in rows:
+        most = 12 if name.endswith("sha256") else _LONGEST_SETTING
+        old, new = (value[:most] or "none" for value in values)
+        yield name.replace("_", " "), f"{old} \u2192 {new}"

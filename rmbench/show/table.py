@@ -1,0 +1,465 @@
+"""Results as tables: text, Markdown, CSV, JSON, LaTeX, HTML."""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.accuracy.intervals import LogisticFit, normal_quantile
+from rmbench.result.record import DIGITS, SLICE_COLUMNS, Result
+from rmbench.suite.definition import Suite
+from rmbench.wording import counted, percent, printable
+
+__all__ = [
+    "FORMATS",
+    "Table",
+    "analysis_notes",
+    "card_table",
+    "format_table",
+    "interval_text",
+    "odds_ratio",
+    "result_table",
+    "results_as_csv",
+    "results_as_json",
+    "source_notes",
+]
+
+ZERO_WIDTH: Final = "\u200b"
+FORMATS: Final = ("table", "markdown", "csv", "json", "latex", "html")
+NAMES: Final = {"suite", "model", "metric"}
+"""Columns that are text even where a name consists of digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table before it is formatted.
+
+    ``above`` stands between title and table, ``notes`` beneath, the signatures last; ``numeric``
+    columns, all but the first, are aligned to the right. ``best`` and ``second`` are cells (row,
+    column) that Markdown, LaTeX and HTML set in bold and in italics.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    numeric: bool = True
+    above: Sequence[str] = ()
+    best: frozenset[tuple[int, int]] = frozenset()
+    second: frozenset[tuple[int, int]] = frozenset()
+
+
+def interval_text(item: Accuracy) -> str:
+    """Return an interval in percent, ``70.8 to 74.0``; nothing where there is none."""
+    if item.low is None or item.high is None:
+        return ""
+    return f"{100 * item.low:.1f} to {100 * item.high:.1f}"
+
+
+def _number(cell: str) -> str | int | float:
+    """Return a cell as JSON has it: a number where it is one and nothing else."""
+    if re.fullmatch(r"-?\d+", cell):
+        return int(cell)
+    return float(cell) if re.fullmatch(r"-?\d+\.\d+", cell) else cell
+
+
+def format_table(table: Table, fmt: str) -> str:
+    """Return a table in one of ``FORMATS``; ``table`` is text for a terminal.
+
+    All of a table is text of others, and is made harmless for what will read it: a terminal obeys
+    none of it, Markdown, LaTeX and HTML show it as it is, and no spreadsheet computes it.
+    """
+    if fmt == "json":
+        records = [
+            {
+                head: cell if head in NAMES else _number(cell)
+                for head, cell in zip(table.columns, row, strict=True)
+            }
+            for row in table.rows
+        ]
+        content = {"title": table.title, "rows": records, "notes": [*table.above, *table.notes]}
+        return json.dumps(content, indent=2)
+    if fmt == "csv":
+        return _csv([table.columns, *table.rows])
+    style = STYLES[fmt]
+    title = style.heading.format(style.clean(table.title))
+    above, notes = (
+        style.gap.join(style.note.format(style.clean(line)) for line in lines)
+        for lines in (table.above, table.notes)
+    )
+    parts = (title, above, _body(table, style), notes)
+    return "\n\n".join(part for part in parts if part)
+
+
+class _Style(NamedTuple):
+    """How a format writes: tabulate's name for it, and what stands around text made harmless."""
+
+    name: str
+    clean: Callable[[str], str]
+    best: str
+    second: str
+    heading: str
+    note: str
+    gap: str
+
+
+def _body(table: Table, style: _Style) -> str:
+    from tabulate import tabulate
+
+    align = ["left"] + ["right" if table.numeric else "left"] * (len(table.columns) - 1)
+    headers, *rows = [[style.clean(cell) for cell in row] for row in (table.columns, *table.rows)]
+    for cells, around in ((table.second, style.second), (table.best, style.best)):
+        for row, column in cells:
+            rows[row][column] = around.format(rows[row][column])
+    return tabulate(
+        rows, headers=headers, tablefmt=style.name, colalign=align, disable_numparse=True
+    )
+
+
+# What GitHub and GitLab turn into a mention, an issue, a link or mathematics, though it stands as
+# plain text: the match is kept, and what follows it is parted from it.
+_REFERENCES: Final = re.compile(
+    r"(?<![A-Za-z0-9])@(?=\w)"  # @user; inside a word, as in model@1a2b3c4, it is none
+    r"|@(?=[\w-]+\.\w)"  # name@example.org
+    r"|[#!%~$](?=\w)"  # #12, !12, %12, ~label, $12 and $x$
+    r"|\bGH-(?=\d)"
+    r"|(?<=[a-z]):(?=//)|\bwww(?=\.)",
+    re.IGNORECASE,
+)
+
+
+def _escaped(text: str) -> str:
+    """Return text that ends no Markdown cell, and opens no HTML, link, emphasis or code.
+
+    Nor does it call anyone: a zero-width space stands after the @ of ``@user``, the # of ``#12``
+    and the like, where no escape would help, since GitHub looks for them in what is shown.
+    """
+    text = _REFERENCES.sub(f"\\g<0>{ZERO_WIDTH}", printable(text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    # An underscore between letters is one for GitHub too.
+    text = re.sub(r"[\\`*~\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    return text.replace("|", "&#124;").replace(ZERO_WIDTH, "&#8203;")
+
+
+LATEX: Final = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "†": r"\dag{}"}
+)
+
+
+def _for_latex(text: str) -> str:
+    return printable(text).translate(LATEX)
+
+
+def _for_html(text: str) -> str:
+    return html.escape(printable(text))
+
+
+STYLES: Final = {
+    "table": _Style("simple", printable, "{}", "{}", "{}", "{}", "\n"),
+    "markdown": _Style("pipe", _escaped, "**{}**", "*{}*", "### {}", "<sub>{}</sub>", "\n\n"),
+    "latex": _Style(
+        "latex_raw", _for_latex, r"\textbf{{{}}}", r"\textit{{{}}}", "% {}", "% {}", "\n"
+    ),
+    "html": _Style(
+        "unsafehtml",
+        _for_html,
+        "<strong>{}</strong>",
+        "<em>{}</em>",
+        "<h3>{}</h3>",
+        "<p><small>{}</small></p>",
+        "\n",
+    ),
+}
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    cells = [[_for_spreadsheets(printable(str(cell))) for cell in row] for row in rows]
+    csv.writer(stream, lineterminator="\n").writerows(cells)
+    return stream.getvalue().rstrip("\n")
+
+
+def _for_spreadsheets(text: str) -> str:
+    """Return text that a spreadsheet takes for text, and not for a formula."""
+    if len(text) < 2 or text[0] not in "=+-@":
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+# --- one result ----------------------------------------------------------------------------------
+
+
+def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Table:
+    """Return a result's sections and averages with their intervals, and its audit.
+
+    Args:
+        result: a measured result.
+        suite: the one it was measured on; says what each average means.
+        subsets: list the subsets too.
+    """
+    groups = [result.subsets if subsets else {}, result.sections, result.averages]
+    rows = [
+        [
+            name,
+            percent(item.accuracy),
+            interval_text(item),
+            str(item.n),
+            str(item.wins),
+            str(item.ties),
+        ]
+        for group in groups
+        for name, item in group.items()
+    ]
+    part = (
+        f" (partial: {counted(result.partial, 'comparisons')})"
+        if result.partial is not None
+        else ""
+    )
+    notes = [*_meanings(suite, result), *analysis_notes(result), *audit_notes(result, suite)]
+    notes += source_notes(result, suite)
+    notes += _left_out(result, suite)
+    return Table(
+        title=f"{suite.title}: {result.model['id']}{part}",
+        columns=["", "accuracy %", "95 % interval", "n", "won", "tied"],
+        rows=rows,
+        notes=[*notes, str(result.signature)],
+    )
+
+
+def _left_out(result: Result, suite: Suite) -> list[str]:
+    """Say which sections and averages a partial run lacks rows for."""
+    if result.partial is None:
+        return []
+    names = [section.name for section in suite.sections]
+    names += [average.name for average in suite.averages]
+    missing = [name for name in names if result.find(name) is None]
+    return [f"left out, since subsets have no rows: {', '.join(missing)}"] if missing else []
+
+
+def source_notes(result: Result, suite: Suite) -> list[str]:
+    """Say so when the texts were another file's than the suite's and nothing vouches for them."""
+    origin = result.suite.get("origin")
+    if suite.source.sha256 is not None or origin == suite.source.path:
+        return []
+    return [f"{suite.name}: rows of {origin}, which nothing compares with {suite.source.path}"]
+
+
+def _meanings(suite: Suite, result: Result) -> list[str]:
+    meanings = [
+        f"{average.name}: {average.meaning}"
+        for average in suite.averages
+        if average.name in result.averages
+    ]
+    return [*meanings, *_weightings(suite, result)]
+
+
+def _weightings(suite: Suite, result: Result) -> list[str]:
+    """Say of each section which of its subsets weigh other than by their comparisons."""
+    notes = []
+    for section in suite.sections:
+        found = [
+            f"{name} {weight:g}"
+            for name, weight in section.weights.items()
+            if name in result.subsets and result.subsets[name].n != weight
+        ]
+        if found and section.name in result.sections:
+            notes.append(f"{section.name}: the suite weighs {', '.join(found)}")
+    return notes
+
+
+def analysis_notes(result: Result) -> list[str]:
+    """Return a line on length and one on calibration, each only where it has something to tell.
+
+    Of a rule they would tell what the rule says of itself.
+    """
+    found = result.analyses if result.model.get("kind") != "builtin" else None
+    notes = []
+    if found is not None and found.length is not None and found.length.tells:
+        longer, shorter = found.length.longer, found.length.shorter
+        assert longer is not None and shorter is not None, "else nothing is told"
+        odds = odds_ratio(found.length.fit)
+        more = f"; odds of winning times {odds} per 1,000 characters more" if odds else ""
+        notes.append(
+            f"length: {percent(longer.accuracy)} % right where the chosen response is longer"
+            f" (n {longer.n:,}), {percent(shorter.accuracy)} % where it is shorter"
+            f" (n {shorter.n:,}){more}"
+        )
+    if found is not None and found.calibration is not None and found.calibration.tells:
+        item = found.calibration
+        ties = "; ties as half" if result.audit.get("ties") else ""
+        notes.append(
+            f"calibration: sigmoid(margin) promises {percent(item.confidence)} % right, and"
+            f" {percent(item.right)} % are (expected calibration error {item.error:.3f}{ties})"
+        )
+    return notes
+
+
+def odds_ratio(fit: LogisticFit | None) -> str | None:
+    """Return by what the odds are multiplied per step, ``1.43 (1.30 to 1.57)``; None if unknown.
+
+    The interval is Wald's, at 95 %.
+    """
+    if fit is None or not fit.converged:
+        return None
+    reach = normal_quantile(0.95) * fit.standard_error
+    low, middle, high = (_factor(fit.slope + shift) for shift in (-reach, 0.0, reach))
+    return f"{middle} ({low} to {high})"
+
+
+def _factor(log_odds: float) -> str:
+    if abs(log_odds) > math.log(1000):
+        return "over 1,000" if log_odds > 0 else "under 0.001"
+    return f"{math.exp(log_odds):.3g}"
+
+
+AUDIT_WORDS: Final = {
+    "near_ties": "margins below one step of the precision",
+    "overflowed": "conversations over the limit of length",
+    "dropped": "comparisons dropped",
+    "identical_inputs": "comparisons whose two sides gave the model the same tokens",
+    "identical_responses": "comparisons with the same text on both sides",
+    "duplicates": "comparisons equal to an earlier one",
+    "empty": "comparisons with an empty text",
+    "equal_scores": "comparisons whose annotators gave both sides the same score",
+}
+
+
+def audit_notes(result: Result, suite: Suite) -> list[str]:
+    """Return one line for all that the audit has to tell; none when there is nothing."""
+    found = []
+    if result.audit.get("ties"):
+        is_shared = suite.credit.rule == "best-of"
+        earns = "shares the credit" if is_shared else f"earns {suite.credit.tie:g}"
+        found.append(f"{counted(result.audit['ties'], 'ties')} (each {earns})")
+    for key, words in AUDIT_WORDS.items():
+        if result.audit.get(key):
+            found.append(f"{counted(result.audit[key], words)}{_share(result, key)}")
+    for way, difference in result.audit.get("refused_batching", {}).items():
+        if difference is not None:  # else the model does not allow it, which moves no number
+            found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
+    found += _recheck_notes(result.audit)
+    if result.audit.get("below_chance"):
+        of_model = result.model.get("kind") != "builtin"
+        cost = ": does a low reward mean a good response (a cost model)?" if of_model else ""
+        found.append(f"below chance{cost}")
+    found += [f"{name}: {seen}" for name, seen in (result.audit.get("warnings") or {}).items()]
+    return ["audit: " + "; ".join(found)] if found else []
+
+
+def _share(result: Result, key: str) -> str:
+    """Return in brackets how much of the data a count is, where that says how far to trust it."""
+    count, total = result.audit[key], result.suite.get("comparisons")
+    if key != "equal_scores" or not isinstance(count, int) or not isinstance(total, int):
+        return ""
+    return f" ({100 * count / max(total, 1):.1f} %)"
+
+
+def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
+    found = []
+    again = {
+        "rechecked": "comparisons scored again alone",
+        "exact": "ties and near-ties in float32",
+    }
+    for key, words in again.items():
+        item = audit.get(key) or {}
+        if item.get("flipped"):
+            found.append(f"{item['flipped']} of {item['comparisons']} {words} end otherwise")
+    return found
+
+
+# --- the model card's table ----------------------------------------------------------------------
+
+
+def card_table(results: Sequence[Result], suites: Sequence[Suite]) -> Table | None:
+    """Return the model card's table: its metrics as rows, one column per model.
+
+    Args:
+        results: measured and published, of these suites; a model has one column for each source.
+        suites: in the order of the rows; those without a ``[card]`` add none.
+
+    Returns:
+        None when no suite has a card.
+    """
+    columns: dict[tuple[str, str], dict[str, Result]] = {}
+    for result in results:
+        key = (result.source, str(result.model["id"]))
+        columns.setdefault(key, {})[str(result.suite["name"])] = result
+    rows = []
+    for suite in suites:
+        # With several averages, a row says which of them it shows.
+        several = {average.name for average in suite.averages} if len(suite.averages) > 1 else ()
+        for label, name in suite.card.items():
+            which = f" ({name})" if name in several else ""
+            cells = [_card_cell(column.get(suite.name), name) for column in columns.values()]
+            rows.append([label + which, *cells])
+    if not rows:
+        return None
+    marks = {"published": " (published)", "measured": ""}
+    partial = {result.model["id"] for result in results if result.partial is not None}
+    citations = {
+        f"{result.model['id']} (published): {result.citation}"
+        for result in results
+        if result.citation
+    }
+    by_name = {suite.name: suite for suite in suites}
+    measured = [result for result in results if result.source == "measured"]
+    for result in measured:
+        citations |= set(source_notes(result, by_name[str(result.suite["name"])]))
+    signatures = [str(result.signature) for result in measured]
+    return Table(
+        title="The model card's table",
+        columns=[
+            "Metric",
+            *(
+                f"{model}{' (partial)' if model in partial else marks[source]}"
+                for source, model in columns
+            ),
+        ],
+        rows=rows,
+        notes=[*sorted(citations), *signatures],
+    )
+
+
+def _card_cell(result: Result | None, name: str) -> str:
+    item = result.find(name) if result is not None else None
+    if item is None:
+        return ""
+    interval = interval_text(item)
+    return percent(item.accuracy) + (f" ({interval})" if interval else "")
+
+
+# --- records -------------------------------------------------------------------------------------
+
+
+def results_as_json(results: Sequence[Result]) -> str:
+    """Return the records as a JSON list, each as its file holds it; in ASCII, for terminals."""
+    return json.dumps([result.to_dict() for result in results], indent=2)
+
+
+def results_as_csv(results: Sequence[Result]) -> str:
+    """Return every number of the records as CSV, one line each; accuracies in [0, 1]."""
+    rows: list[Sequence[Any]] = [["suite", "model", "source", *SLICE_COLUMNS]]
+    for result in results:
+        head = [result.suite["name"], result.model["id"], result.source]
+        for item in result.slices():
+            cells = (_rounded(item[column]) for column in SLICE_COLUMNS)
+            rows.append([*head, *cells])
+    return _csv(rows)
+
+
+def _rounded(value: Any) -> Any:
+    if value is None:
+        return ""
+    return round(value, DIGITS) if isinstance(value, float) else value

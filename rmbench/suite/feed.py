@@ -1,0 +1,223 @@
+"""A suite's comparisons: all are read and checked before anything is scored."""
+
+import hashlib
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rmbench.errors import DataError, SuiteError, did_you_mean
+from rmbench.suite.columns import Read, has_empty_text, read_comparisons
+from rmbench.suite.comparison import Comparison, fingerprint
+from rmbench.suite.definition import Suite
+from rmbench.suite.rows import Rows, open_rows
+
+__all__ = ["Contents", "Feed", "open_feed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a suite holds, text aside: one entry per comparison, in the suite's order.
+
+    Attributes:
+        ids: unique, each beginning with its subset and ``/``.
+        subsets: the subset of each comparison.
+        sides: number of chosen and of rejected responses of each comparison.
+        differences: chosen minus rejected length of each, see ``Comparison.length_difference``.
+        sha256: of the canonical comparisons of the whole suite, in hexadecimal.
+        audit: comparisons counted as ``identical_responses``, ``duplicates``, ``empty``, and, where
+            the suite names the columns of scores, ``equal_scores``: None if no row has them.
+    """
+
+    ids: list[str]
+    subsets: list[str]
+    sides: list[tuple[int, int]]
+    differences: "array[int]"
+    sha256: str
+    audit: Mapping[str, int | None]
+
+    def only(self, indices: list[int]) -> "Contents":
+        """Return the entries at ``indices``; ``sha256`` stays the whole suite's."""
+        return replace(
+            self,
+            ids=[self.ids[i] for i in indices],
+            subsets=[self.subsets[i] for i in indices],
+            sides=[self.sides[i] for i in indices],
+            differences=array("i", [self.differences[i] for i in indices]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A suite's checked comparisons; iterating reads them anew, so that none stays in memory.
+
+    ``indices`` is None for the whole suite, else the rows of a partial run, ascending.
+    """
+
+    suite: Suite
+    rows: Rows
+    contents: Contents
+    indices: list[int] | None = None
+
+    @property
+    def num_conversations(self) -> int:
+        """How many rewards a scorer owes."""
+        return sum(chosen + rejected for chosen, rejected in self.contents.sides)
+
+    def __iter__(self) -> Iterator[Comparison]:
+        """Yield the comparisons in the suite's order.
+
+        Raises:
+            DataError: the data changed since it was checked; known once all of it is read.
+        """
+        digest = hashlib.sha256()
+        wanted = None if self.indices is None else set(self.indices)
+        for number, read in enumerate(read_comparisons(self.suite, self.rows)):
+            digest.update(read.line)
+            if wanted is None or number in wanted:
+                yield read.comparison
+        if digest.hexdigest() != self.contents.sha256:
+            raise DataError(f"{self.rows.origin}: the data changed while it was read; run again")
+
+
+def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None) -> Feed:
+    """Return a suite's comparisons, all of them read and checked once.
+
+    Args:
+        suite: what to read and what must hold.
+        data: a local file or folder to read instead of the suite's source.
+        limit: only so many comparisons, spread evenly over the suite; None means all.
+
+    Raises:
+        DataError: a row is wrong; the message names file and row.
+        SuiteError: the data is not what the suite says, or the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise SuiteError(f'suite "{suite.name}": limit = {limit}; it must be 1 or more')
+    rows = open_rows(suite, data=data)
+    contents = _scan(suite, rows)
+    _check_contents(suite, contents, rows.origin)
+    total = len(contents.ids)
+    if limit is None or limit >= total:
+        return Feed(suite=suite, rows=rows, contents=contents)
+    indices = [i * total // limit for i in range(limit)]
+    part = replace(contents.only(indices), audit=_count(suite, rows, set(indices)))
+    return Feed(suite=suite, rows=rows, contents=part, indices=indices)
+
+
+def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, int | None]:
+    """Return the audit of a part of a suite."""
+    tally = _Tally()
+    seen: set[bytes] = set()
+    for number, read in enumerate(read_comparisons(suite, rows)):
+        if number in wanted:
+            tally.add(read)
+            seen.add(fingerprint(read.line))
+    return tally.audit(suite, duplicates=len(wanted) - len(seen))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What could mislead about the data, counted comparison by comparison."""
+
+    identical: int = 0
+    empty: int = 0
+    scored: int = 0
+    even: int = 0
+
+    def add(self, read: Read) -> None:
+        self.identical += not set(read.comparison.chosen).isdisjoint(read.comparison.rejected)
+        self.empty += has_empty_text(read.comparison)
+        self.scored += read.is_even is not None
+        self.even += bool(read.is_even)
+
+    def audit(self, suite: Suite, *, duplicates: int) -> dict[str, int | None]:
+        counts: dict[str, int | None] = {"identical_responses": self.identical}
+        counts |= {"duplicates": duplicates, "empty": self.empty}
+        if any(shape.scores for shape in suite.columns):
+            counts["equal_scores"] = self.even if self.scored else None
+        return counts
+
+
+def _scan(suite: Suite, rows: Rows) -> Contents:
+    digest = hashlib.sha256()
+    tally = _Tally()
+    ids: dict[str, None] = {}  # a dict is an ordered set
+    fingerprints = bytearray()
+    subsets, sides, differences = [], [], array("i")
+    # A million comparisons share a few names and shapes: each is kept once.
+    names: dict[str, str] = {}
+    shapes: dict[tuple[int, int], tuple[int, int]] = {}
+    for number, read in enumerate(read_comparisons(suite, rows), 1):
+        comparison = read.comparison
+        if comparison.id in ids:
+            raise DataError(_duplicate(rows, comparison.id, number))
+        ids[comparison.id] = None
+        subsets.append(names.setdefault(comparison.subset, comparison.subset))
+        shape = (len(comparison.chosen), len(comparison.rejected))
+        sides.append(shapes.setdefault(shape, shape))
+        differences.append(comparison.length_difference())
+        digest.update(read.line)
+        fingerprints += fingerprint(read.line)
+        tally.add(read)
+    duplicates = len(ids) - len(np.unique(np.frombuffer(fingerprints, dtype="V16")))
+    return Contents(
+        ids=list(ids),
+        subsets=subsets,
+        sides=sides,
+        differences=differences,
+        sha256=digest.hexdigest(),
+        audit=tally.audit(suite, duplicates=duplicates),
+    )
+
+
+def _duplicate(rows: Rows, identity: str, number: int) -> str:
+    place = next(row.place for i, row in enumerate(rows, 1) if i == number)
+    return f'{place}: id "{identity}" stands in an earlier row too; ids must be unique'
+
+
+# --- the suite against its data ------------------------------------------------------------------
+
+
+def _check_contents(suite: Suite, contents: Contents, origin: str) -> None:
+    source = suite.source
+    place = f'suite "{suite.name}" on {origin}'
+    found = len(contents.ids)
+    if not found:
+        raise SuiteError(f"{place}: no comparisons; check the file and the split")
+    if source.comparisons is not None and found != source.comparisons:
+        raise SuiteError(
+            f"{place}: {found} comparisons where [source] says {source.comparisons};"
+            " the data has changed, or it is another split or revision"
+        )
+    if source.sha256 is not None and contents.sha256 != source.sha256:
+        raise SuiteError(
+            f"{place}: sha256 {contents.sha256} where [source] says {source.sha256};"
+            " the texts or their order differ from the suite's, so numbers would not be comparable;"
+            " take the data set as it is published"
+        )
+    _check_subsets(suite, set(contents.subsets), place)
+    _check_ids(contents, place)
+
+
+def _check_subsets(suite: Suite, present: set[str], place: str) -> None:
+    """Refuse sections without rows: no silent reweighting."""
+    for section in suite.sections:
+        for subset in section.subsets:
+            if subset not in present:
+                raise SuiteError(
+                    f'{place}: [sections] {section.name} names "{subset}", which no row has;'
+                    f" {did_you_mean(subset, present)}"
+                )
+
+
+def _check_ids(contents: Contents, place: str) -> None:
+    """Refuse subsets that nest so that an id could belong to two of them."""
+    names = set(contents.subsets)
+    for identity, subset in zip(contents.ids, contents.subsets, strict=True):
+        rest = identity.removeprefix(f"{subset}/")
+        heads = [f"{subset}/{rest[: match.start()]}" for match in re.finditer("/", rest)]
+        if not names.isdisjoint(heads):
+            raise SuiteError(f'{place}: id "{identity}" fits two subsets; rename one of them')

@@ -1,0 +1,19 @@
+"""Counts, percentages and safe text, as every message and table writes them."""
+
+__all__ = ["counted", "percent", "printable"]
+
+
+def counted(number: int, words: str) -> str:
+    """Return a count in words, the first of which is a plural: ``1 comparison``, ``1,200 ties``."""
+    first, _, rest = words.partition(" ")
+    return f"{number:,} {first.removesuffix('s') if number == 1 else first} {rest}".rstrip()
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as a percentage with two decimals: 0.72429 → ``72.43``."""
+    return f"{100 * share:.2f}"
+
+
+def printable(text: str) -> str:
+    """Return text of others without what a terminal would obey."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -1,0 +1,152 @@
+"""Rewards: in few bytes, as the shortest decimals, and read or refused line by line."""
+
+import re
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from recorded import REWARDS, a_result
+
+from rmbench.answers.judgements import Rewards, RewardTable, read_rewards, reward_line
+from rmbench.errors import ResultError
+from rmbench.result.store import write_result
+
+
+@settings(max_examples=300)
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@example(0.1)
+@example(-0.0)
+@example(1.401298464324817e-45)
+@example(3.4028234663852886e38)
+@example(16777216.0)
+def test_a_reward_is_the_shortest_decimal_that_reads_back_as_the_same_float32(
+    reward: float,
+) -> None:
+    reward = float(np.float32(reward))
+    line = reward_line(Rewards("a/1", (reward,), (reward,)))
+    text = re.fullmatch(r'\{"id": "a/1", "chosen": \[(.*)\], "rejected": \[\1\]\}\n', line)
+    assert text is not None
+    back = np.float32(text[1])
+    assert back == np.float32(reward)
+    assert np.signbit(back) == np.signbit(np.float32(reward))
+    # numpy's own shortest digits: as many as needed, and none more.
+    shortest = np.format_float_scientific(np.float32(reward), unique=True, trim="-")
+    assert digits(text[1]) == digits(shortest)
+
+
+def digits(number: str) -> str:
+    mantissa = number.lower().split("e")[0]
+    return mantissa.replace(".", "").lstrip("-").strip("0")
+
+
+def test_rewards_read_back_as_the_same_float32(tmp_path: Path) -> None:
+    write_result(a_result(), tmp_path)
+    back = read_rewards(tmp_path / "small" / "org--name.json")
+    as_float32 = [np.float32(value) for item in back for value in item.chosen if value is not None]
+    assert [item.id for item in back] == ["a/1", "a/2", "a/3"]
+    assert as_float32 == [np.float32(0.1), np.float32(1.5)]
+    assert [item.is_dropped for item in back] == [False, False, True]
+    assert back[2].rejected[0] == pytest.approx(1e-7)
+
+
+GOOD = b'{"id": "a/1", "chosen": [1], "rejected": [0.5, null]}\n'
+SHAPE = "must be an object with id, chosen and rejected"
+SIDES = "id must be a text, each side a list of finite numbers or null"
+
+
+def test_a_line_of_rewards_holds_numbers_and_null(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(GOOD)
+    assert read_rewards(tmp_path / "r.json") == [Rewards("a/1", (1,), (0.5, None))]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"\n", SHAPE),
+        (b"{}", SHAPE),
+        (b"[]", SHAPE),
+        (b'"id"', SHAPE),
+        (b"\xff", SHAPE),
+        (b"[" * 100_000, SHAPE),
+        (b'{"id": 1, "chosen": [1], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": [], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": 1, "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": [true], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": ["1"], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": [NaN], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": [Infinity], "rejected": [1]}', SIDES),
+        (b'{"id": "a", "chosen": [1e39], "rejected": [1]}', SIDES),
+        (
+            b'{"id": "b", "chosen": [1], "rejected": [2], "chosen": [3]}',
+            'the key "chosen" stands twice in one object; run it again',
+        ),
+        (GOOD, '"a/1" stands in an earlier line too; run it again'),
+    ],
+)
+def test_a_broken_line_of_rewards_is_named(line: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_bytes(GOOD + line)
+    with pytest.raises(ResultError) as error:
+        read_rewards(tmp_path / "r.json")
+    assert str(error.value) == f"{file}, line 2: {message}"
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_bytes(b" " * 1_000_001)
+    with pytest.raises(ResultError) as error:
+        read_rewards(tmp_path / "r.json")
+    assert str(error.value) == f"{file}: a line longer than 1000000 bytes"
+
+
+def test_missing_rewards_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ResultError) as error:
+        read_rewards(tmp_path / "r.json")
+    assert str(error.value) == (
+        f"{tmp_path}/r.jsonl: cannot be read: No such file or directory;"
+        " the rewards stand beside their record"
+    )
+
+
+# --- many rewards in columns ---------------------------------------------------------------------
+
+float32 = st.one_of(st.none(), st.floats(width=32, allow_nan=False, allow_infinity=False))
+side = st.lists(float32, min_size=1, max_size=3).map(tuple)
+
+
+def in_columns(entries: list[Rewards]) -> RewardTable:
+    values = [value for item in entries for value in (*item.chosen, *item.rejected)]
+    return RewardTable(
+        [item.id for item in entries],
+        [(len(item.chosen), len(item.rejected)) for item in entries],
+        array("f", [float("nan") if value is None else value for value in values]),
+    )
+
+
+@given(st.lists(st.builds(Rewards, st.text(), side, side)))
+def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Rewards]) -> None:
+    table = in_columns(entries)
+    assert list(table) == entries
+    assert [table[i] for i in range(len(table))] == entries
+    assert table == entries
+    assert bool(table) == bool(entries)
+
+
+def test_a_table_of_rewards_is_indexed_as_a_list_is() -> None:
+    entries = [Rewards("a/1", (0.5,), (1.0, None)), Rewards("a/2", (2.0, 3.0), (4.0,))]
+    table = in_columns(entries)
+    assert table[-1] == entries[-1]
+    assert table[::-1] == entries[::-1]
+    with pytest.raises(IndexError):
+        table[2]
+
+
+def test_tables_of_rewards_that_differ_are_not_equal() -> None:
+    one, other = in_columns(REWARDS), in_columns([REWARDS[0]._replace(chosen=(9.0,)), *REWARDS[1:]])
+    assert one == in_columns(REWARDS)
+    assert one != other
+    assert one != in_columns(REWARDS[:2])
+    assert one != 3
