@@ -3,15 +3,19 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP = $(VENV)/bin/pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest check parity docs wheel clean
+.PHONY: demo test test-slow test-oldest check parity docs wheel clean
 
 ## demo: create .venv and score the small built-in model on the built-in suite
 demo: $(VENV)/.installed
 	$(VENV)/bin/rmbench run --output build/demo
 
-## test: everything that needs neither a network nor a GPU
+## test: everything that is quick and needs neither a network nor a GPU
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+## test-slow: what starts browsers, wheels, servers, trainings or kills
+test-slow: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m slow
 
 ## test-oldest: the same on the lowest supported release of transformers, in .venv-oldest
 test-oldest:

@@ -9,11 +9,20 @@
 A message reads ``place: finding; remedy``: where it is, what was found, what to do.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-__all__ = ["DataError", "ResultError", "RmbenchError", "ScorerError", "SuiteError", "did_you_mean"]
+__all__ = [
+    "DataError",
+    "ResultError",
+    "RmbenchError",
+    "ScorerError",
+    "SuiteError",
+    "did_you_mean",
+    "enclosed",
+]
 
 MAX_NAMES: Final = 30
 
@@ -63,3 +72,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return "there is none"
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return "known: " + ", ".join(names[:MAX_NAMES]) + more
+
+
+@contextlib.contextmanager
+def enclosed(explain: Callable[[BaseException], RmbenchError]) -> Iterator[None]:
+    """Turn whatever a library raises over a foreign file into one line.
+
+    A library may raise anything over a file that it does not expect, a bare ``Exception`` or a
+    panic of its Rust code (which is no ``Exception``); what counts is where it happens. Only the
+    library's call belongs inside, so that a bug of rmbench's own keeps its traceback.
+
+    Args:
+        explain: gives the error to raise instead: place, finding, remedy.
+
+    Raises:
+        RmbenchError: what ``explain`` returned; one that was raised inside goes through as it is.
+    """
+    try:
+        yield
+    except (RmbenchError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise explain(error) from error
