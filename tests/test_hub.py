@@ -40,10 +40,18 @@ def test_without_a_name_server_the_libraries_are_told_not_to_try(asked: list[str
     assert asked == ["huggingface.co"]
 
 
-def test_a_hub_that_is_found_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
-    spare_retries()
+def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        spare_retries()
     assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_a_hub_that_is_down_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+    spare_retries()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_a_mirror_is_the_host_that_counts(
@@ -97,6 +105,6 @@ def test_a_model_that_is_not_cached_is_refused_without_a_retry() -> None:
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "rmbench: org/none: not in the cache, and the Hub cannot be reached; run once with a"
-        " network to cache it, or give a local folder\n"
+        "rmbench: org/none: not in the cache, and the Hub (https://huggingface.co) cannot be"
+        " reached; run once with a network to cache it, or give a local folder\n"
     )

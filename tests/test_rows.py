@@ -601,7 +601,7 @@ def test_a_split_that_the_hub_does_not_have_is_told_the_splits(tmp_path: Path) -
     folder = hub_folder(tmp_path / "set")
     assert hub_failure(folder, split="filterd") == (
         f'{folder} (split filterd): cannot be loaded: Unknown split "filterd".'
-        " Should be one of ['filtered', 'raw'].; check [source], or pass --data demo=PATH with a"
+        " Should be one of ['filtered', 'raw']; check [source], or pass --data demo=PATH with a"
         " local copy"
     )
 
@@ -625,8 +625,9 @@ def test_offline_with_nothing_cached_names_both_remedies() -> None:
     with pytest.raises(DataError) as caught:
         open_rows(on_hub("nobody/nothing-of-this-name", split="filtered"))
     assert str(caught.value) == (
-        "nobody/nothing-of-this-name (split filtered): not in the cache, and the Hub cannot be"
-        " reached; run once with a network to cache it, or pass --data demo=PATH with a local copy"
+        "nobody/nothing-of-this-name (split filtered): not in the cache, and the Hub"
+        " (https://huggingface.co) cannot be reached; run once with a network to cache it, or pass"
+        " --data demo=PATH with a local copy"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from rmbench.checkpoint.hub import find_commit
 from rmbench.checkpoint.options import TINY, ModelOptions
 
 __all__ = ["digest_folder", "find_identity", "locate"]
@@ -52,17 +53,16 @@ def find_identity(model: str, options: ModelOptions, digest: Callable[[Path], st
     commit in the local cache counts, as it does for loading.
 
     Returns:
-        None when it cannot be found out, or when a folder is given with a revision; loading then
-        says what is wrong.
+        None for a folder that cannot be read or is given with a revision; loading then says what
+        is wrong.
+
+    Raises:
+        ScorerError: the Hub has no such model, or gives none.
     """
     where, _ = locate(model)
     try:
         if Path(where).is_dir():
             return digest_folder(Path(where), digest) if options.revision is None else None
-        from huggingface_hub import hf_hub_download
-
-        config = hf_hub_download(where, "config.json", revision=options.revision)
-    except (OSError, ValueError):
+        return find_commit(where, options.revision)
+    except OSError:
         return None
-    # The Hub's cache keeps each file below snapshots/<commit>/.
-    return Path(config).parent.name

@@ -21,6 +21,7 @@ from transformers import (
 
 from rmbench.checkpoint.encode import Template, load_template, with_format
 from rmbench.checkpoint.findings import REFUSED, Check, check_network, check_settings, wants_eager
+from rmbench.checkpoint.hub import fetch_texts, fetch_weights, find_commit
 from rmbench.checkpoint.identity import locate
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.text_findings import check_text
@@ -60,19 +61,8 @@ _NO_TOKENIZER: Final = (
 _SAYINGS: Final = {
     "trust_remote_code": "the {what} needs code from the model's repository; read that code, then"
     " pass --trust-remote-code",
-    "couldn't connect": "not in the cache, and the Hub cannot be reached; run once with a network"
-    " to cache it, or give a local folder",
-    "offline mode": "not in the cache, and the Hub is not asked in offline mode; run once with a"
-    " network to cache it, or give a local folder",
     "not a valid JSON file": "its config.json is not JSON; copy or download it again",
     "requires `accelerate`": "--device-map needs the package accelerate; pip install accelerate",
-    "gated repo": "its authors give access on request; ask for it on the model's page of the Hub,"
-    " then log in with hf auth login",
-    "not a valid model identifier": "no such model on the Hub, or it is private; check the id, or"
-    " log in with hf auth login",
-    "not a valid git identifier": "no such revision on the Hub; check --revision",
-    "file named config.json": "no config.json in the repository; if it is a LoRA adapter, merge it"
-    " into its base model and give the merged folder",
     "instantiate the backend tokenizer": _NO_TOKENIZER,
     # transformers 4 looks for other kinds of tokenizers, and misses what they would need.
     "requires the protobuf library": _NO_TOKENIZER,
@@ -92,8 +82,10 @@ class Checkpoint:
     """All of a model but its weights.
 
     Attributes:
-        where: what is loaded from: a folder or a Hub id.
-        name: the model's, for messages and results.
+        model: what the user gave: ``tiny``, a folder, or a Hub id.
+        name: the model's, for results.
+        where: the folder that it is loaded from.
+        commit: the Hub's; None for a local folder.
         config: transformers' configuration.
         tokenizer: transformers' tokenizer.
         template: how conversations become text.
@@ -102,14 +94,21 @@ class Checkpoint:
         checks: what was found; a refused one is for the caller to refuse.
     """
 
-    where: str
+    model: str
     name: str
+    where: str
+    commit: str | None
     config: Any
     tokenizer: Any
     template: Template
     max_length: int | None
     options: ModelOptions
     checks: list[Check]
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the folder, or the Hub id."""
+        return self.where if self.commit is None else self.name
 
 
 class Loaded(NamedTuple):
@@ -132,21 +131,23 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         ScorerError: it cannot be read, is no reward model with one logit, lacks a template, or
             would need code that is not trusted.
     """
-    where, name = locate(model)
-    if Path(where).is_dir():
-        check_folder(Path(where), options)
-    config = _load(AutoConfig, where, options, what="configuration")
+    where, name, commit = _locate(model, options)
+    place = where if commit is None else name
+    check_folder(Path(where), place)
+    config = _load(AutoConfig, where, options, place=place, what="configuration")
     check_config(config, name)
-    check_code(config, where, options)
-    stated, _ = PretrainedConfig.get_config_dict(where, revision=options.revision)
+    check_code(config, place, options)
+    stated, _ = PretrainedConfig.get_config_dict(where)
     checks = check_settings(config, stated, options, where=where)
-    tokenizer = _load(AutoTokenizer, where, options, what="tokenizer")
+    tokenizer = _load(AutoTokenizer, where, options, place=place, what="tokenizer")
     template = load_template(options.template, tokenizer, name)
     template = with_format(template, tokenizer, options, model=name)
     checks += check_text(template, tokenizer, options)
     return Checkpoint(
-        where=where,
+        model=model,
         name=name,
+        where=where,
+        commit=commit,
         config=config,
         tokenizer=tokenizer,
         template=template,
@@ -154,6 +155,20 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         options=options,
         checks=checks,
     )
+
+
+def _locate(model: str, options: ModelOptions) -> tuple[str, str, str | None]:
+    """Return the folder to read, the model's name, and its commit on the Hub."""
+    where, name = locate(model)
+    if not Path(where).is_dir():
+        commit = find_commit(where, options.revision)
+        return str(fetch_texts(where, commit)), name, commit
+    if options.revision is not None:
+        raise ScorerError(
+            f"{where}: --revision {options.revision} is for models of the Hub; a local folder has"
+            " no revisions, so leave it out"
+        )
+    return where, name, None
 
 
 def load_weights(checkpoint: Checkpoint) -> Loaded:
@@ -166,8 +181,10 @@ def load_weights(checkpoint: Checkpoint) -> Loaded:
         ScorerError: weights are missing, of another shape, or pickle that is not trusted.
     """
     options, name = checkpoint.options, checkpoint.name
+    if checkpoint.commit is not None:
+        fetch_weights(name, checkpoint.commit, pickle=options.trust_pickle)
     with _quiet():
-        network, dtype = _load_weights(checkpoint.where, name, checkpoint.config, options)
+        network, dtype = _load_weights(checkpoint)
     max_length = _max_length(position_limit(checkpoint.config, network), options, name)
     return Loaded(network, dtype, max_length, check_network(network, checkpoint.tokenizer))
 
@@ -198,37 +215,30 @@ def refuse(checks: Iterable[Check], name: str) -> None:
             raise ScorerError(f"{name}: {check.name}: {check.seen}; {check.remedy}")
 
 
-def check_folder(folder: Path, options: ModelOptions) -> None:
-    """Refuse a local folder that cannot hold a whole model, before anything is read from it.
+def check_folder(folder: Path, place: str) -> None:
+    """Refuse a folder that cannot hold a whole model, before anything is read from it.
 
     Raises:
-        ScorerError: it lacks config.json, is a LoRA adapter alone, or was given with a revision.
+        ScorerError: it lacks config.json, or is a LoRA adapter alone.
     """
-    if options.revision is not None:
-        raise ScorerError(
-            f"{folder}: --revision {options.revision} is for models of the Hub; a local folder has"
-            " no revisions, so leave it out"
-        )
     weights = any(any(folder.glob(pattern)) for pattern in ("model*.safetensors", "pytorch_model*"))
     if (folder / "adapter_config.json").is_file() and not weights:
         raise ScorerError(
-            f"{folder}: a LoRA adapter without its base model; merge the two (merge_and_unload of"
+            f"{place}: a LoRA adapter without its base model; merge the two (merge_and_unload of"
             " peft), save the whole, and give that folder"
         )
     if not (folder / "config.json").is_file():
         raise ScorerError(
-            f"{folder}: no config.json; give the folder of one model, as save_pretrained writes it"
+            f"{place}: no config.json; give the folder of one model, as save_pretrained writes it"
         )
 
 
-def _load(loader: Any, where: str, options: ModelOptions, *, what: str) -> Any:
+def _load(loader: Any, where: str, options: ModelOptions, *, place: str, what: str) -> Any:
     try:
         with _quiet():
-            return loader.from_pretrained(
-                where, revision=options.revision, trust_remote_code=options.trust_remote_code
-            )
+            return loader.from_pretrained(where, trust_remote_code=options.trust_remote_code)
     except _UNLOADABLE as error:
-        raise ScorerError(_explain(where, what, error)) from None
+        raise ScorerError(_explain(place, what, error)) from None
 
 
 def _explain(where: str, what: str, error: Exception) -> str:
@@ -242,7 +252,7 @@ def _explain(where: str, what: str, error: Exception) -> str:
             f"{where}: a .safetensors file is damaged or cut off ({_first_line(error)}); copy or"
             " download it again"
         )
-    remedy = "is the folder complete?" if Path(where).is_dir() else "check the id and --revision"
+    remedy = "is the folder complete?" if Path(where).is_dir() else "is the repository complete?"
     return f"{where}: the {what} cannot be loaded: {_first_line(error)}; {remedy}"
 
 
@@ -303,8 +313,9 @@ def check_code(config: Any, where: str, options: ModelOptions) -> None:
         raise ScorerError(f"{where}: {message}")
 
 
-def _load_weights(where: str, name: str, config: Any, options: ModelOptions) -> tuple[Any, str]:
+def _load_weights(checkpoint: Checkpoint) -> tuple[Any, str]:
     """Return the model on its device, in eval mode, and the name of its dtype."""
+    options, config = checkpoint.options, checkpoint.config
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)
     extra: dict[str, Any] = {}
@@ -317,9 +328,8 @@ def _load_weights(where: str, name: str, config: Any, options: ModelOptions) -> 
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         network, loading = AutoModelForSequenceClassification.from_pretrained(
-            where,
+            checkpoint.where,
             config=config,
-            revision=options.revision,
             trust_remote_code=options.trust_remote_code,
             dtype=getattr(torch, dtype),
             use_safetensors=None if options.trust_pickle else True,
@@ -328,29 +338,29 @@ def _load_weights(where: str, name: str, config: Any, options: ModelOptions) -> 
             **extra,
         )
     except _UNLOADABLE as error:
-        raise ScorerError(_explain_weights(where, error, options)) from None
-    check_loading(loading, name)
+        raise ScorerError(_explain_weights(checkpoint, error)) from None
+    check_loading(loading, checkpoint.name)
     if options.device_map is None:
         network = network.to(device)
     return network.eval(), dtype
 
 
-def _explain_weights(where: str, error: Exception, options: ModelOptions) -> str:
-    text = str(error)
+def _explain_weights(checkpoint: Checkpoint, error: Exception) -> str:
+    options, place, text = checkpoint.options, checkpoint.place, str(error)
     if options.attention is not None and ("attn_impl" in text or "Attention" in text):
         return (
-            f"{where}: --attention {options.attention} cannot be used: {_first_line(error)}; give"
+            f"{place}: --attention {options.attention} cannot be used: {_first_line(error)}; give"
             " sdpa or eager, or leave it out"
         )
     if isinstance(error, OSError) and "model.safetensors" in text:  # only ever when it is missing
-        pickle = "with `safetensors`" in text or any(Path(where).glob("*.bin"))
+        pickle = "with `safetensors`" in text or any(Path(checkpoint.where).glob("*.bin"))
         if pickle and not options.trust_pickle:
             return (
-                f"{where}: no safetensors weights; pickle weights can run code: convert them, or"
+                f"{place}: no safetensors weights; pickle weights can run code: convert them, or"
                 " pass --trust-pickle if you trust their author"
             )
-        return f"{where}: no weights; a model has them in model.safetensors (or several such files)"
-    return _explain(where, "model", error)
+        return f"{place}: no weights; a model has them in model.safetensors (or several such files)"
+    return _explain(place, "model", error)
 
 
 def check_loading(loading: dict[str, Any], name: str) -> None:

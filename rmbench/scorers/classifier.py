@@ -139,7 +139,7 @@ class Classifier:
             if dtype == "float32":
                 return alone(numbers)
             options = replace(self.options, dtype="float32", audit="sample")
-            exact = load_classifier(self.checkpoint.where, options)
+            exact = load_classifier(self.checkpoint.model, options)
             return exact.engine.score_alone(_kept(encoded, numbers))
 
         dtype = str(self.info.settings["dtype"])
@@ -211,7 +211,7 @@ def _describe(checkpoint: Checkpoint, loaded: Loaded, cache: Cache | None) -> Sc
     return ScorerInfo(
         id=checkpoint.name,
         kind="classifier",
-        revision=_revision(checkpoint.config, checkpoint.where, cache),
+        revision=_revision(checkpoint, cache),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         settings={
             "dtype": loaded.dtype,
@@ -236,10 +236,11 @@ def _text_settings(template: Template, options: ModelOptions) -> dict[str, Any]:
     }
 
 
-def _revision(config: Any, where: str, cache: Cache | None) -> str:
+def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
     """Return the commit on the Hub, or a digest of a local model."""
-    commit = getattr(config, "_commit_hash", None)
-    return commit or digest_folder(Path(where), cache.file_digest if cache else file_digest)
+    if checkpoint.commit is not None:
+        return checkpoint.commit
+    return digest_folder(Path(checkpoint.where), cache.file_digest if cache else file_digest)
 
 
 def _scope(info: ScorerInfo, network: Any) -> bytes:

@@ -9,12 +9,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
-from rmbench.errors import DataError
+from rmbench.errors import DataError, enclosed
 from rmbench.suite.definition import Source, Suite
-from rmbench.suite.hub import spare_retries
+from rmbench.suite.hub import hub_failure, spare_retries
 
 __all__ = ["Row", "Rows", "open_rows"]
 
@@ -347,7 +348,7 @@ def _open_hub(suite: Suite) -> Rows:
     source = suite.source
     loaded = []
     for part in source.data_dirs or (None,):
-        try:
+        with enclosed(partial(_hub_refusal, suite)):
             dataset = datasets.load_dataset(
                 source.path,
                 source.name,
@@ -355,8 +356,6 @@ def _open_hub(suite: Suite) -> Rows:
                 split=source.split,
                 revision=source.revision,
             )
-        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-            raise DataError(_hub_failure(suite, error)) from None
         loaded.append((part, _one_split(dataset, source.split, source.path)))
     return Rows(
         origin=source.path,
@@ -372,18 +371,10 @@ def _commit_in_cache(dataset: Any) -> str | None:
     return found[-1] if found else None
 
 
-def _hub_failure(suite: Suite, error: Exception) -> str:
-    where = f"{suite.source.path} (split {suite.source.split})"
+def _hub_refusal(suite: Suite, error: BaseException) -> DataError:
     local = f"pass --data {suite.name}=PATH with a local copy"
-    # datasets words "offline" and "unreachable" as ConnectionError, whatever lies beneath.
-    if isinstance(error, ConnectionError):
-        return (
-            f"{where}: not in the cache, and the Hub cannot be reached;"
-            f" run once with a network to cache it, or {local}"
-        )
-    # DatasetGenerationError says what failed only in its cause.
-    finding = _first_line(error.__cause__ or error)
-    return f"{where}: cannot be loaded: {finding}; check [source], or {local}"
+    meaning = hub_failure(error, local=local, remedy="check [source]")
+    return DataError(f"{suite.source.path} (split {suite.source.split}): {meaning}")
 
 
 def _first_line(error: BaseException) -> str:
