@@ -31,7 +31,7 @@ from fuzz_templates import jinja_files
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from rmbench.answers.judgements import read_rewards
+from rmbench.answers.lines import read_judgements
 from rmbench.checkpoint import template as chat_template
 from rmbench.checkpoint.encode import load_template, render
 from rmbench.errors import RmbenchError
@@ -306,7 +306,7 @@ KINDS: Final[dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], obj
     "csv": ("mutated.csv", csv_files(), read_rows),
     "parquet": ("mutated.parquet", parquet_files(), read_rows),
     "result": ("mutated.json", json_files(RECORD), read_result),
-    "rewards": ("mutated.jsonl", json_files(json.loads(REWARDS)), read_rewards),
+    "rewards": ("mutated.jsonl", json_files(json.loads(REWARDS)), read_judgements),
     "template": ("mutated.jinja", jinja_files(), read_template),
 }
 SEEDS: Final[dict[str, bytes]] = {

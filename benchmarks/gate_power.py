@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.answers.judgements import Rewards
+from rmbench.answers.judgements import Judgement
 from rmbench.compare.contrast import compare
 from rmbench.compare.gate import Gate, Limits, check
 from rmbench.result.record import Result
@@ -60,7 +60,7 @@ DROPS = (0.5, 1.0, 2.0, 4.0)
 def result(margins: Floats) -> Result:
     """Return the result of a run that saw these margins."""
     rewards = [
-        Rewards(name, (float(margin),), (0.0,))
+        Judgement(name, (float(margin),), (0.0,))
         for name, margin in zip(IDS, margins.astype(np.float32), strict=True)
     ]
     return Result(

@@ -11,10 +11,11 @@ from typing import Any, Final
 from rmbench.accuracy.aggregate import Accuracy, summarize, weighted_mean
 from rmbench.accuracy.analysis import analyse
 from rmbench.accuracy.audit import flips_to_move, is_below_chance
-from rmbench.answers.judgements import Rewards
+from rmbench.accuracy.credit import judge
+from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import DataError, ResultError, did_you_mean
 from rmbench.result.record import Result
-from rmbench.run import judge, signature
+from rmbench.run import signature
 from rmbench.score_files import ScoreRow, Sides, read_score_rows, read_summary
 from rmbench.scorers.contract import ScorerInfo
 from rmbench.suite.definition import Section, Suite
@@ -195,7 +196,7 @@ def _measured(
 ) -> Result:
     contents = target.contents
     ids = list(scores) if contents is None else [i for i in contents.ids if i in scores]
-    rewards = [Rewards(identity, *scores[identity]) for identity in ids]
+    rewards = Judgements.of([Judgement(identity, *scores[identity]) for identity in ids])
     _check_sides(rewards, target)
     subsets = _subsets(ids, target)
     partial = _partial(path, len(ids), target)
@@ -204,7 +205,7 @@ def _measured(
     info = ScorerInfo(id=model, kind=KIND)
     headline = summary.averages.get(target.suite.headline)
     audit = {
-        "ties": sum(outcome.tied for outcome in outcomes if outcome is not None),
+        "ties": int(outcomes.tied.sum()),
         "below_chance": is_below_chance(target.suite, headline),
         "flips_to_move": flips_to_move(target.suite, subsets, outcomes),
     }
@@ -216,7 +217,9 @@ def _measured(
         averages=summary.averages,
         sections=summary.sections,
         subsets=summary.subsets,
-        analyses=analyse(rewards, outcomes, differences=_differences(ids, target), is_rule=False),
+        analyses=analyse(
+            rewards, outcomes, differences=_differences(ids, target), scale="log-odds"
+        ),
         audit=audit,
         environment={"imported_from": path.name},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -238,7 +241,7 @@ def _suite_block(target: _Target, comparisons: int, path: Path) -> dict[str, Any
     }
 
 
-def _check_sides(rewards: Sequence[Rewards], target: _Target) -> None:
+def _check_sides(rewards: Sequence[Judgement], target: _Target) -> None:
     """Refuse scores that are not as many as the comparison has responses."""
     contents = target.contents
     sides = {} if contents is None else dict(zip(contents.ids, contents.sides, strict=True))

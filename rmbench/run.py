@@ -3,7 +3,6 @@
 import math
 import platform
 import time
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +14,9 @@ import numpy as np
 
 from rmbench.accuracy.aggregate import Summary, summarize
 from rmbench.accuracy.analysis import Analyses, analyse
-from rmbench.accuracy.audit import audit_rewards, flips_to_move, is_below_chance
-from rmbench.accuracy.credit import Outcome, credit
-from rmbench.answers.judgements import Rewards, RewardTable
+from rmbench.accuracy.audit import audit_answers, flips_to_move, is_below_chance
+from rmbench.accuracy.credit import judge
+from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import ScorerError
 from rmbench.result.record import Result, formatting
 from rmbench.scorers.contract import Scored, Scorer, ScorerInfo
@@ -61,15 +60,15 @@ def evaluate_feed(feed: Feed, scorer: Scorer) -> Result:
     summary = summarize(
         feed.suite, feed.contents.subsets, outcomes, partial=feed.indices is not None
     )
-    audit = dict(feed.contents.audit) | audit_rewards(rewards, outcomes, scored, scorer.info)
+    audit = dict(feed.contents.audit) | audit_answers(rewards, outcomes, scored, scorer.info)
     headline = summary.averages.get(feed.suite.headline)
     audit["below_chance"] = is_below_chance(feed.suite, headline)
     audit["flips_to_move"] = flips_to_move(feed.suite, feed.contents.subsets, outcomes)
-    lengths, is_rule = feed.contents.differences, scorer.info.kind == "builtin"
+    lengths = feed.contents.differences
     found = _Findings(
         rewards=rewards,
         summary=summary,
-        analyses=analyse(rewards, outcomes, differences=lengths, is_rule=is_rule),
+        analyses=analyse(rewards, outcomes, differences=lengths, scale=scorer.info.scale),
         audit=audit,
     )
     return _result(feed, scorer.info, found, scored=scored, seconds=time.perf_counter() - start)
@@ -87,11 +86,11 @@ class Conversations:
             yield from comparison.conversations()
 
 
-def _check_rewards(scored: Scored, contents: Contents, info: ScorerInfo) -> RewardTable:
+def _check_rewards(scored: Scored, contents: Contents, info: ScorerInfo) -> Judgements:
     """Return the rewards by comparison, once they are the right number and all finite."""
     expected = sum(chosen + rejected for chosen, rejected in contents.sides)
-    given = {"rewards": scored.rewards, "inputs": scored.inputs}
-    for what, entries in given.items():
+    columns = {"rewards": scored.rewards, "inputs": scored.inputs}
+    for what, entries in columns.items():
         if entries is not None and len(entries) != expected:
             raise ScorerError(
                 f"{info.id}: {len(entries)} {what} for {expected} conversations; a scorer must"
@@ -99,11 +98,13 @@ def _check_rewards(scored: Scored, contents: Contents, info: ScorerInfo) -> Rewa
             )
     # Rewards are compared as they are recorded, so that a result can be recomputed from its file:
     # in float32, to which this array rounds.
-    values = array("f", (math.nan if reward is None else reward for reward in scored.rewards))
-    for i in np.flatnonzero(~np.isfinite(np.asarray(values))).tolist():
+    given = (math.nan if reward is None else reward for reward in scored.rewards)
+    with np.errstate(over="ignore"):
+        values = np.fromiter(given, np.float64, expected).astype(np.float32)
+    for i in np.flatnonzero(~np.isfinite(values)).tolist():
         if scored.rewards[i] is not None:
-            raise ScorerError(_not_finite(i, values[i], contents, info))
-    return RewardTable(contents.ids, contents.sides, values)
+            raise ScorerError(_not_finite(i, float(values[i]), contents, info))
+    return Judgements(contents.ids, contents.sides, values)
 
 
 def _not_finite(place: int, reward: float, contents: Contents, info: ScorerInfo) -> str:
@@ -122,21 +123,7 @@ def _not_finite(place: int, reward: float, contents: Contents, info: ScorerInfo)
     )
 
 
-def judge(suite: Suite, rewards: Sequence[Rewards]) -> list[Outcome | None]:
-    """Return what each comparison earns by the suite's rule; None for a dropped one."""
-    kept: dict[Outcome, Outcome] = {}  # equal outcomes are one object: a pair has three at most
-    outcomes: list[Outcome | None] = []
-    for item in rewards:
-        if item.is_dropped:
-            outcomes.append(None)
-            continue
-        chosen, rejected = (np.array(side, np.float32) for side in (item.chosen, item.rejected))
-        outcome = credit(chosen, rejected, suite.credit)
-        outcomes.append(kept.setdefault(outcome, outcome))
-    return outcomes
-
-
-def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Rewards]) -> Summary:
+def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Judgement]) -> Summary:
     """Return a suite's numbers from recorded rewards, without a model.
 
     Args:
@@ -170,7 +157,7 @@ def planned_result(feed: Feed, model: str) -> Result:
 class _Findings(NamedTuple):
     """What was made of the rewards."""
 
-    rewards: Sequence[Rewards]
+    rewards: Judgements
     summary: Summary
     analyses: Analyses
     audit: Mapping[str, Any]

@@ -8,14 +8,14 @@ import numpy as np
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, Sureness
 from rmbench.accuracy.intervals import LogisticFit
-from rmbench.answers.judgements import Rewards
+from rmbench.answers.judgements import Judgement
 from rmbench.result.record import Result
 
 THIRD = Accuracy(accuracy=1 / 3, low=0.0614915, high=0.7923404, n=3, wins=1, ties=1)
 REWARDS = [
-    Rewards("a/1", (0.1,), (-2.0,)),
-    Rewards("a/2", (1.5,), (1.5,)),
-    Rewards("a/3", (None,), (float(np.float32(1e-7)),)),
+    Judgement("a/1", (0.1,), (-2.0,)),
+    Judgement("a/2", (1.5,), (1.5,)),
+    Judgement("a/3", (None,), (float(np.float32(1e-7)),)),
 ]
 
 

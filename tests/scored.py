@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from rmbench.accuracy.aggregate import summarize
-from rmbench.answers.judgements import Rewards
+from rmbench.accuracy.credit import judge
+from rmbench.answers.judgements import Judgement
 from rmbench.result.record import Result
-from rmbench.run import judge
 from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite
 
 # Comparisons per subset; the weights of Y are not in proportion to its counts.
@@ -52,7 +52,7 @@ def toy_result(
     """Return the result of a model whose rejected rewards are all 0; None is a dropped one."""
     names = toy_ids() if ids is None else list(ids)
     rewards = [
-        Rewards(name, (None if margin is None else float(np.float32(margin)),), (0.0,))
+        Judgement(name, (None if margin is None else float(np.float32(margin)),), (0.0,))
         for name, margin in zip(names, margins, strict=True)
     ]
     subsets = [name.partition("/")[0] for name in names]

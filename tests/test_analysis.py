@@ -18,12 +18,11 @@ from rmbench.accuracy.analysis import (
     analyse,
     ending,
     length_bias,
-    margin,
     margin_calibration,
     sureness,
 )
 from rmbench.accuracy.credit import Outcome
-from rmbench.answers.judgements import Rewards
+from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.suite.comparison import Comparison, Message
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)
@@ -50,7 +49,8 @@ def outcomes(letters: str) -> list[Outcome | None]:
 def test_a_margin_is_between_the_best_of_each_side(
     chosen: tuple[float | None, ...], rejected: tuple[float | None, ...], expected: float | None
 ) -> None:
-    assert margin(Rewards("s/1", chosen, rejected)) == expected
+    margin = Judgements.of([Judgement("s/1", chosen, rejected)]).best_margins()[0]
+    assert margin == expected or (expected is None and math.isnan(margin))
 
 
 def test_every_outcome_has_one_ending() -> None:
@@ -247,11 +247,11 @@ def test_equal_differences_share_a_bin() -> None:
 
 
 def test_a_rule_has_no_calibration_and_unknown_lengths_no_bias() -> None:
-    rewards = [Rewards("s/1", (1.0,), (0.0,)), Rewards("s/2", (None,), (0.0,))]
-    found = analyse(rewards, outcomes("wd"), differences=[5, 6], is_rule=True)
+    rewards = [Judgement("s/1", (1.0,), (0.0,)), Judgement("s/2", (None,), (0.0,))]
+    found = analyse(rewards, outcomes("wd"), differences=[5, 6], scale="ordinal")
     assert found.calibration is None
     assert list(found.by_length()) == ["chosen longer"]
-    found = analyse(rewards, outcomes("wd"), differences=None, is_rule=False)
+    found = analyse(rewards, outcomes("wd"), differences=None, scale="log-odds")
     assert (found.length, found.by_length()) == (None, {})
     assert found.calibration is not None and found.calibration.n == 1
 

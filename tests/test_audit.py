@@ -8,24 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmbench.accuracy.audit import audit_rewards
-from rmbench.accuracy.credit import Outcome
-from rmbench.answers.judgements import Rewards
+from rmbench.accuracy.audit import audit_answers
+from rmbench.accuracy.credit import Outcome, Outcomes
+from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.engine.precision import step
-from rmbench.scorers.contract import Scored, ScorerInfo
+from rmbench.scorers.contract import Facts, ScorerInfo
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)
 
 
-def audit(rewards: list[Rewards], *, dtype: str | None = None, **scored: Any) -> dict[str, Any]:
+def audit(rewards: list[Judgement], *, dtype: str | None = None, **scored: Any) -> dict[str, Any]:
     settings = {} if dtype is None else {"dtype": dtype}
     info = ScorerInfo(id="m", kind="own", settings=settings)
-    outcomes = [None if item.is_dropped else WON for item in rewards]
-    return audit_rewards(rewards, outcomes, Scored(rewards=[], **scored), info)
+    credit = np.array([math.nan if item.is_dropped else 1.0 for item in rewards])
+    outcomes = Outcomes(credit, np.zeros(len(rewards), dtype=np.bool_))
+    return audit_answers(Judgements.of(rewards), outcomes, Facts(**scored), info)
 
 
-def pair(chosen: float | None, rejected: float | None) -> Rewards:
-    return Rewards("a/1", (chosen,), (rejected,))
+def pair(chosen: float | None, rejected: float | None) -> Judgement:
+    return Judgement("a/1", (chosen,), (rejected,))
 
 
 # numpy's spacing of the largest float32 reaches for the next one, and overflows.
@@ -83,25 +84,25 @@ def test_a_near_tie_is_a_margin_below_one_step(
 
 def test_near_ties_are_between_the_best_of_each_side() -> None:
     close = 2.0 + 2**-7
-    far = Rewards("a/1", (0.0, 2.0), (close, 4.0))
-    near = Rewards("a/2", (0.0, 2.0), (close, 1.0))
+    far = Judgement("a/1", (0.0, 2.0), (close, 4.0))
+    near = Judgement("a/2", (0.0, 2.0), (close, 1.0))
     assert audit([far], dtype="bfloat16")["near_ties"] == 0
     assert audit([near], dtype="bfloat16")["near_ties"] == 1
 
 
 def test_ties_and_dropped_comparisons_are_counted() -> None:
     rewards = [pair(1.0, 1.0), pair(2.0, 1.0), pair(None, 1.0), pair(1.0, 1.0)]
-    outcomes = [TIED, WON, None, TIED]
+    outcomes = Outcomes(np.array([0.0, 1.0, np.nan, 0.0]), np.array([True, False, False, True]))
     info = ScorerInfo(id="m", kind="own")
-    found = audit_rewards(rewards, outcomes, Scored(rewards=[]), info)
+    found = audit_answers(Judgements.of(rewards), outcomes, Facts(), info)
     assert found == {"ties": 2, "near_ties": 0, "dropped": 1, "identical_inputs": 0}
 
 
 def test_equal_inputs_are_counted_across_sides_only() -> None:
     rewards = [
-        Rewards("a/1", (1.0, 1.0), (0.0,)),  # inputs 1 1 | 2: both chosen ones are the same text
-        Rewards("a/2", (1.0,), (0.0, 0.0)),  # inputs 3 | 4 3: a chosen and a rejected one are
-        Rewards("a/3", (1.0,), (0.0,)),  # inputs 3 | 5
+        Judgement("a/1", (1.0, 1.0), (0.0,)),  # inputs 1 1 | 2: both chosen ones are the same text
+        Judgement("a/2", (1.0,), (0.0, 0.0)),  # inputs 3 | 4 3: a chosen and a rejected one are
+        Judgement("a/3", (1.0,), (0.0,)),  # inputs 3 | 5
     ]
     assert audit(rewards, inputs=[1, 1, 2, 3, 4, 3, 3, 5])["identical_inputs"] == 1
     assert audit(rewards)["identical_inputs"] == 0

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scored import TOY
 
-from rmbench.accuracy.credit import Outcome, credit
+from rmbench.accuracy.credit import Outcome, credit, judge
+from rmbench.answers.judgements import Judgement, Judgements, Preference
+from rmbench.errors import ScorerError
 from rmbench.suite.definition import Credit
 
 # Wins and ties of 447, as counted by the README that stands beside the scores (its note 8).
@@ -31,7 +34,9 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 def earned(chosen: list[float], rejected: list[float], rule: Credit) -> Outcome:
-    return credit(np.array(chosen, np.float32), np.array(rejected, np.float32), rule)
+    judgements = Judgements.of([Judgement("a/1", tuple(chosen), tuple(rejected))])
+    credits, ties = credit(next(judgements.blocks()), rule)
+    return Outcome(float(credits[0]), bool(ties[0]))
 
 
 @pytest.mark.parametrize("tie", [0.0, 0.5, 1.0])
@@ -130,3 +135,47 @@ def test_nine_reward_models_win_and_tie_math_prm_as_counted_elsewhere(test_data:
         wins = sum(outcome == Outcome(1.0, False) for outcome in outcomes)
         counts[model] = (wins, sum(outcome.tied for outcome in outcomes))
     assert counts == MATH_PRM
+
+
+def preferred(*margins: float) -> Judgement:
+    """Return a comparison with one chosen response and these margins over the rejected ones."""
+    asked = tuple(
+        Preference((0, number), ((1 + margin) / 2, (1 - margin) / 2))
+        for number, margin in enumerate(margins, 1)
+    )
+    return Judgement("a/1", (None,), (None,) * len(margins), asked)
+
+
+@pytest.mark.parametrize(
+    ("margins", "expected"),
+    [
+        ((0.5, 0.25), Outcome(1.0, False)),
+        ((0.5, -0.25), Outcome(0.0, False)),
+        ((0.5, 0.0), Outcome(0.5, True)),
+        ((0.0, 0.0), Outcome(1 / 3, True)),
+        ((0.0, -1.0), Outcome(0.0, False)),
+    ],
+)
+def test_best_of_needs_no_more_than_the_margins_of_one_chosen_response(
+    margins: tuple[float, ...], expected: Outcome
+) -> None:
+    (block,) = Judgements.of([preferred(*margins)]).blocks()
+    credits, ties = credit(block, Credit(rule="best-of"))
+    assert Outcome(float(credits[0]), bool(ties[0])) == expected
+
+
+def test_best_of_with_several_chosen_responses_needs_rewards() -> None:
+    asked = (Preference((0, 2), (0.5, 0.5)), Preference((1, 2), (0.5, 0.5)))
+    (block,) = Judgements.of([Judgement("a/1", (None, None), (None,), asked)]).blocks()
+    with pytest.raises(ScorerError, match="take a scorer that gives rewards"):
+        credit(block, Credit(rule="best-of"))
+
+
+def test_a_comparison_without_an_answer_is_dropped_for_rewards_and_lost_for_preferences() -> None:
+    rewards = [Judgement("a/1", (1.0,), (None,)), Judgement("a/2", (1.0,), (0.0,))]
+    assert list(judge(TOY, rewards)) == [None, Outcome(1.0, False)]
+    asked = [
+        Judgement("a/1", (None,), (None,), (Preference((0, 1), None),)),
+        preferred(0.5),
+    ]
+    assert list(judge(TOY, asked)) == [Outcome(0.0, False), Outcome(1.0, False)]

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import rmbench.suite.rows
-from rmbench.answers.judgements import read_rewards
+from rmbench.answers.lines import read_judgements
 from rmbench.cli import main
 from rmbench.errors import DataError, ResultError, SuiteError
 from rmbench.result.store import read_result
@@ -146,7 +146,7 @@ def test_numbers_of_a_million_digits_are_refused(tmp_path: Path) -> None:
         read_data(tmp_path / "rows.jsonl")
     (tmp_path / "result.jsonl").write_bytes(b'{"id": "a", "chosen": [' + digits + b"]}")
     with pytest.raises(ResultError):
-        read_rewards(tmp_path / "result.json")
+        read_judgements(tmp_path / "result.json")
 
 
 @pytest.mark.parametrize("size", [1_000_001, 10_000_001])

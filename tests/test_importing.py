@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scored import TOY, toy_suite
 
+from rmbench.answers.judgements import Judgement
 from rmbench.cli import main
 from rmbench.compare.contrast import compare
 from rmbench.errors import DataError, ResultError
@@ -97,7 +98,7 @@ def test_a_comparison_may_be_named_and_scored_in_several_ways(
     tmp_path: Path, first: dict[str, Any]
 ) -> None:
     result = imported(tmp_path, [first, *WHOLE[1:]])
-    assert result.rewards[0] == ("a/0", (1.0,), (0.0,))
+    assert result.rewards[0] == Judgement("a/0", (1.0,), (0.0,))
     assert counts(result) == (4, 2, 1)
 
 

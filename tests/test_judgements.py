@@ -1,7 +1,6 @@
 """Rewards: in few bytes, as the shortest decimals, and read or refused line by line."""
 
 import re
-from array import array
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from recorded import REWARDS, a_result
 
-from rmbench.answers.judgements import Rewards, RewardTable, read_rewards, reward_line
+from rmbench.answers.judgements import Judgement, Judgements, Preference
+from rmbench.answers.lines import judgement_line, read_judgements
 from rmbench.errors import ResultError
 from rmbench.result.store import write_result
 
@@ -26,7 +26,7 @@ def test_a_reward_is_the_shortest_decimal_that_reads_back_as_the_same_float32(
     reward: float,
 ) -> None:
     reward = float(np.float32(reward))
-    line = reward_line(Rewards("a/1", (reward,), (reward,)))
+    line = judgement_line(Judgement("a/1", (reward,), (reward,)))
     text = re.fullmatch(r'\{"id": "a/1", "chosen": \[(.*)\], "rejected": \[\1\]\}\n', line)
     assert text is not None
     back = np.float32(text[1])
@@ -44,7 +44,7 @@ def digits(number: str) -> str:
 
 def test_rewards_read_back_as_the_same_float32(tmp_path: Path) -> None:
     write_result(a_result(), tmp_path)
-    back = read_rewards(tmp_path / "small" / "org--name.json")
+    back = read_judgements(tmp_path / "small" / "org--name.json")
     as_float32 = [np.float32(value) for item in back for value in item.chosen if value is not None]
     assert [item.id for item in back] == ["a/1", "a/2", "a/3"]
     assert as_float32 == [np.float32(0.1), np.float32(1.5)]
@@ -59,7 +59,7 @@ SIDES = "id must be a text, each side a list of finite numbers or null"
 
 def test_a_line_of_rewards_holds_numbers_and_null(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(GOOD)
-    assert read_rewards(tmp_path / "r.json") == [Rewards("a/1", (1,), (0.5, None))]
+    assert read_judgements(tmp_path / "r.json") == [Judgement("a/1", (1,), (0.5, None))]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_broken_line_of_rewards_is_named(line: bytes, message: str, tmp_path: 
     file = tmp_path / "r.jsonl"
     file.write_bytes(GOOD + line)
     with pytest.raises(ResultError) as error:
-        read_rewards(tmp_path / "r.json")
+        read_judgements(tmp_path / "r.json")
     assert str(error.value) == f"{file}, line 2: {message}"
 
 
@@ -98,13 +98,13 @@ def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_bytes(b" " * 1_000_001)
     with pytest.raises(ResultError) as error:
-        read_rewards(tmp_path / "r.json")
+        read_judgements(tmp_path / "r.json")
     assert str(error.value) == f"{file}: a line longer than 1000000 bytes"
 
 
 def test_missing_rewards_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(ResultError) as error:
-        read_rewards(tmp_path / "r.json")
+        read_judgements(tmp_path / "r.json")
     assert str(error.value) == (
         f"{tmp_path}/r.jsonl: cannot be read: No such file or directory;"
         " the rewards stand beside their record"
@@ -117,17 +117,17 @@ float32 = st.one_of(st.none(), st.floats(width=32, allow_nan=False, allow_infini
 side = st.lists(float32, min_size=1, max_size=3).map(tuple)
 
 
-def in_columns(entries: list[Rewards]) -> RewardTable:
+def in_columns(entries: list[Judgement]) -> Judgements:
     values = [value for item in entries for value in (*item.chosen, *item.rejected)]
-    return RewardTable(
+    return Judgements(
         [item.id for item in entries],
         [(len(item.chosen), len(item.rejected)) for item in entries],
-        array("f", [float("nan") if value is None else value for value in values]),
+        [float("nan") if value is None else value for value in values],
     )
 
 
-@given(st.lists(st.builds(Rewards, st.text(), side, side)))
-def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Rewards]) -> None:
+@given(st.lists(st.builds(Judgement, st.text(), side, side, st.just(()))))
+def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Judgement]) -> None:
     table = in_columns(entries)
     assert list(table) == entries
     assert [table[i] for i in range(len(table))] == entries
@@ -136,7 +136,7 @@ def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Rewards]) -
 
 
 def test_a_table_of_rewards_is_indexed_as_a_list_is() -> None:
-    entries = [Rewards("a/1", (0.5,), (1.0, None)), Rewards("a/2", (2.0, 3.0), (4.0,))]
+    entries = [Judgement("a/1", (0.5,), (1.0, None)), Judgement("a/2", (2.0, 3.0), (4.0,))]
     table = in_columns(entries)
     assert table[-1] == entries[-1]
     assert table[::-1] == entries[::-1]
@@ -150,3 +150,86 @@ def test_tables_of_rewards_that_differ_are_not_equal() -> None:
     assert one != other
     assert one != in_columns(REWARDS[:2])
     assert one != 3
+
+
+# --- steps and preferences -----------------------------------------------------------------------
+
+STEPS = Judgement("a/1", ((0.5, 0.25), (1.0,)), ((0.5, 0.125, 2.0), None))
+BOTH_ORDERS = (Preference((0, 1), (0.75, 0.25)), Preference((1, 0), (0.5, 0.5)))
+PREFERRED = Judgement("a/2", (None,), (None,), BOTH_ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        (
+            STEPS,
+            '{"id": "a/1", "chosen": [[0.5, 0.25], [1.0]], "rejected": [[0.5, 0.125, 2.0], null]}',
+        ),
+        (
+            PREFERRED,
+            '{"id": "a/2", "sides": [1, 1],'
+            ' "preferences": [[[0, 1], [0.75, 0.25]], [[1, 0], [0.5, 0.5]]]}',
+        ),
+    ],
+)
+def test_steps_and_preferences_have_a_line_each(item: Judgement, line: str, tmp_path: Path) -> None:
+    assert judgement_line(item) == f"{line}\n"
+    (tmp_path / "r.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    assert read_judgements(tmp_path / "r.json") == [item]
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [
+        ("min", [0.25, 1.0, 0.125]),
+        ("last", [0.25, 1.0, 2.0]),
+        ("mean", [0.375, 1.0, 0.875]),
+        ("product", [0.125, 1.0, 0.125]),
+        ("sum", [0.75, 1.0, 2.625]),
+    ],
+)
+def test_the_rewards_of_steps_become_one(reduce: str, expected: list[float]) -> None:
+    rewards = Judgements.of([STEPS], reduce=reduce).rewards
+    assert rewards[:3].tolist() == expected
+    assert np.isnan(rewards[3])
+
+
+def test_a_margin_of_preferences_is_the_mean_over_the_questions_with_both() -> None:
+    asked = (
+        Preference((0, 1), (0.75, 0.25)),
+        Preference((1, 0), (0.5, 0.5)),
+        Preference((0, 2), None),
+        Preference((2, 0), (0.25, 0.75)),
+    )
+    (block,) = Judgements.of([Judgement("a/1", (None,), (None, None), asked)]).blocks()
+    assert block.chosen is None
+    # (0.5 + 0) / 2 over both orders; 0.5 of the one order that was answered.
+    assert block.margins.tolist() == [[[0.25, 0.5]]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"sides": [1], "preferences": [[[0, 1], null]]',
+        '"sides": [1, 0], "preferences": [[[0, 1], null]]',
+        '"sides": [1, 1], "preferences": []',
+        '"sides": [1, 1], "preferences": [[[0, 2], null]]',
+        '"sides": [1, 1], "preferences": [[[0, 0], null]]',
+        '"sides": [1, 1], "preferences": [[[0, 1], [0.5]]]',
+        '"sides": [1, 1], "preferences": [[[0, 1], [1.5, -0.5]]]',
+        '"sides": [1, 1], "preferences": [[0, 1]]',
+        '"sides": [1, 1e9], "preferences": [[[0, 1], null]]',
+    ],
+)
+def test_a_broken_line_of_preferences_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(f'{{"id": "a/1", {content}}}\n', encoding="utf-8")
+    with pytest.raises(ResultError, match=r"r\.jsonl, line 1: sides must be two counts"):
+        read_judgements(tmp_path / "r.json")
+
+
+def test_a_file_holds_one_kind_of_answer(tmp_path: Path) -> None:
+    lines = judgement_line(STEPS) + judgement_line(PREFERRED)
+    (tmp_path / "r.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(ResultError, match=r"r\.jsonl: holds rewards, steps and preferences"):
+        read_judgements(tmp_path / "r.json")

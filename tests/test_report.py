@@ -19,7 +19,7 @@ from reports import HOSTILE_TEXTS, LONG_LINE, make_rows, write_results, write_su
 
 import rmbench.show.report
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.answers.judgements import read_rewards
+from rmbench.answers.lines import read_judgements
 from rmbench.cli import main
 from rmbench.errors import ResultError, RmbenchError, SuiteError
 from rmbench.result.store import read_result, write_result
@@ -126,7 +126,7 @@ def test_what_the_script_gets_is_what_was_recorded(double: Page, results: dict[s
     data = double.json("suite-mini-data")
     assert isinstance(data, dict)
     for name, shown in zip(("length", "random"), data["results"], strict=True):
-        rewards = read_rewards(Path(results[name]))
+        rewards = read_judgements(Path(results[name]))
         assert data["ids"] == [item.id for item in rewards]
         assert shown["chosen"] == [list(item.chosen) for item in rewards]
         assert shown["rejected"] == [list(item.rejected) for item in rewards]
@@ -137,7 +137,7 @@ def test_what_the_script_gets_is_what_was_recorded(double: Page, results: dict[s
 
 def test_two_results_show_what_changed_sides(double: Page, results: dict[str, str]) -> None:
     sides = [
-        [item.chosen[0] > item.rejected[0] for item in read_rewards(Path(results[name]))]  # type: ignore[operator]
+        [item.chosen[0] > item.rejected[0] for item in read_judgements(Path(results[name]))]  # type: ignore[operator]
         for name in ("length", "random")
     ]
     pairs = list(zip(*sides, strict=True))

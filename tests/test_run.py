@@ -12,10 +12,10 @@ import pytest
 
 import rmbench
 from rmbench import Conversation, Scored, ScorerError, ScorerInfo
-from rmbench.answers.judgements import Rewards, read_rewards
+from rmbench.answers.lines import read_judgements
 from rmbench.result.record import Result
 from rmbench.result.store import read_result, write_result
-from rmbench.run import judge, recompute, signature
+from rmbench.run import recompute, signature
 from rmbench.suite.definition import load_suite
 from rmbench.wording import percent
 
@@ -192,7 +192,7 @@ def test_rewards_are_rounded_to_float32_before_they_are_compared(suite: str) -> 
 def test_numpy_rewards_count_as_numbers(suite: str, tmp_path: Path) -> None:
     result = score(suite, np.array([2, 1] * 4, dtype=np.float64))  # type: ignore[arg-type]
     assert result.averages["pooled"].accuracy == 1.0
-    assert read_rewards(write_result(result, tmp_path))[0].chosen == (2.0,)
+    assert read_judgements(write_result(result, tmp_path))[0].chosen == (2.0,)
 
 
 def test_a_limit_makes_the_result_partial(suite: str, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_limit_below_one_is_a_mistake(suite: str, limit: int) -> None:
 
 def test_recorded_rewards_give_the_same_numbers_again(suite: str, tmp_path: Path) -> None:
     path = write_result(score(suite, [0.1, 0.3, 1e-7, -1, 2, 2, 5, 4]), tmp_path)
-    summary = recompute(load_suite(suite), ["a", "a", "b", "b"], read_rewards(path))
+    summary = recompute(load_suite(suite), ["a", "a", "b", "b"], read_judgements(path))
     record = read_result(path)
     for name, item in summary.averages.items():
         assert record.averages[name].accuracy == pytest.approx(item.accuracy, abs=1e-6)
@@ -313,11 +313,3 @@ def test_texts_are_not_held_and_rewards_are_held_in_columns(tmp_path: Path) -> N
     few, many = peak(tmp_path, 500), peak(tmp_path, 4500)
     # An id takes 60 bytes; the three texts of a comparison take 3300.
     assert (many - few) / 4000 < 250
-
-
-def test_equal_outcomes_are_one_object() -> None:
-    suite = load_suite("rewardbench")
-    rewards = [Rewards(f"a/{i}", (2.0,), (float(i % 4),)) for i in range(8)]
-    outcomes = judge(suite, rewards)
-    assert [outcome and outcome.credit for outcome in outcomes] == [1.0, 1.0, 0.0, 0.0] * 2
-    assert len({id(outcome) for outcome in outcomes}) == 3

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from recorded import a_result, analyses, files, published
 
-from rmbench.accuracy.analysis import margin, sureness
-from rmbench.answers.judgements import Rewards, read_rewards
+from rmbench.accuracy.analysis import sureness
+from rmbench.answers.judgements import Judgement
+from rmbench.answers.lines import read_judgements
 from rmbench.errors import ResultError
 from rmbench.result import store as module
 from rmbench.result.record import Result, file_stem, subset_of
@@ -104,7 +105,7 @@ def test_a_published_record_has_no_rewards_file(tmp_path: Path) -> None:
     path = write_result(published(), tmp_path)
     assert list(files(tmp_path)) == ["small/org--name.published.json"]
     with pytest.raises(ResultError, match=r"\.published\.jsonl: cannot be read: No such file"):
-        read_rewards(path)
+        read_judgements(path)
 
 
 def test_half_a_surrogate_pair_reads_back(tmp_path: Path) -> None:
@@ -180,14 +181,14 @@ def test_a_failure_without_a_reason_of_the_system_is_told_in_its_own_words(
 def test_a_full_disk_midway_through_the_rewards_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, lines = module.reward_line, iter([1, 2])
+    real, lines = module.judgement_line, iter([1, 2])
 
-    def line(item: Rewards) -> str:
+    def line(item: Judgement) -> str:
         if next(lines, None) is None:
             fail()
         return real(item)
 
-    monkeypatch.setattr(module, "reward_line", line)
+    monkeypatch.setattr(module, "judgement_line", line)
     with pytest.raises(ResultError, match="No space left on device"):
         write_result(a_result(), tmp_path)
     assert files(tmp_path) == {}
@@ -270,7 +271,7 @@ module.write_result(a_result(signature="the new one"), Path({folder!r}))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
-    ("target", "calls"), [("module.reward_line", 2), ("os.fsync", 1), ("Path.replace", 0)]
+    ("target", "calls"), [("module.judgement_line", 2), ("os.fsync", 1), ("Path.replace", 0)]
 )
 def test_a_run_killed_while_it_writes_leaves_the_old_result(
     target: str, calls: int, tmp_path: Path
@@ -497,7 +498,7 @@ def label(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MEASURED, ids=label)
 def test_a_committed_result_is_what_its_rewards_give(path: Path) -> None:
-    record, rewards = read_result(path), read_rewards(path)
+    record, rewards = read_result(path), read_judgements(path)
     subsets = [subset_of(item.id, record.subsets) for item in rewards]
     summary = recompute(load_suite(record.suite["name"]), subsets, rewards)
     fresh = a_result(
@@ -506,7 +507,7 @@ def test_a_committed_result_is_what_its_rewards_give(path: Path) -> None:
     for group in ("averages", "sections", "subsets"):
         assert fresh[group] == record.to_dict()[group]
     if record.analyses is not None and record.analyses.calibration is not None:
-        again = replace(record.analyses, calibration=sureness(map(margin, rewards)))
+        again = replace(record.analyses, calibration=sureness(rewards.best_margins().tolist()))
         assert a_result(analyses=again).to_dict()["analyses"] == record.to_dict()["analyses"]
     assert len(rewards) == record.suite["comparisons"]
     assert record.partial is None

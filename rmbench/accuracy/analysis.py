@@ -18,7 +18,8 @@ from rmbench.accuracy.intervals import (
     logistic_slope,
     wilson,
 )
-from rmbench.answers.judgements import Rewards
+from rmbench.answers.judgements import Judgement, Judgements
+from rmbench.scorers.contract import Scale
 
 __all__ = [
     "CHARACTERS_PER_STEP",
@@ -32,7 +33,6 @@ __all__ = [
     "analyse",
     "ending",
     "length_bias",
-    "margin",
     "margin_calibration",
     "sureness",
 ]
@@ -44,19 +44,6 @@ _BINS_PER_SIDE: Final = 5
 _FEWEST_IN_BIN: Final = 20
 _CALIBRATION_BINS: Final = 20
 _NOTABLE_ERROR: Final = 0.05
-
-
-def margin(item: Rewards) -> float | None:
-    """Return the best chosen reward minus the best rejected one; None if a side was dropped.
-
-    With one response on each side it is the margin; with several, what decides whether a chosen
-    response comes first.
-    """
-    chosen = [reward for reward in item.chosen if reward is not None]
-    rejected = [reward for reward in item.rejected if reward is not None]
-    if item.is_dropped:
-        return None
-    return max(chosen) - max(rejected)
 
 
 def ending(outcome: Outcome | None) -> Ending:
@@ -306,7 +293,7 @@ class Analyses:
 
     Attributes:
         length: None where the lengths of the texts are not known, or nothing was scored.
-        calibration: None for a rule, whose rewards are no log-odds, or where nothing was scored.
+        calibration: None where answers are no log-odds, or nothing was scored.
     """
 
     length: LengthBias | None
@@ -325,24 +312,30 @@ class Analyses:
 
 
 def analyse(
-    rewards: Iterable[Rewards],
+    judgements: Sequence[Judgement],
     outcomes: Sequence[Outcome | None],
     *,
     differences: Sequence[int] | None,
-    is_rule: bool,
+    scale: Scale,
 ) -> Analyses:
     """Return what stands behind the accuracies of one result.
 
     Args:
-        rewards: of each comparison.
+        judgements: on each comparison.
         outcomes: of each comparison; None for a dropped one.
         differences: chosen minus rejected length of each, in characters; None if not known.
-        is_rule: the rewards come from a rule, so that they are no log-odds.
+        scale: what a difference of two answers means; only log-odds promise a probability.
     """
     return Analyses(
         length=None if differences is None else length_bias(differences, outcomes),
-        calibration=None if is_rule else sureness(map(margin, rewards)),
+        calibration=sureness(_margins(judgements)) if scale == "log-odds" else None,
     )
+
+
+def _margins(judgements: Sequence[Judgement]) -> list[float]:
+    margins = Judgements.of(judgements).best_margins()
+    found: list[float] = margins[~np.isnan(margins)].tolist()
+    return found
 
 
 # --- two models ----------------------------------------------------------------------------------

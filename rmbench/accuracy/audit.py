@@ -1,62 +1,84 @@
 """What could mislead about a number, counted: ties, near-ties, dropped and identical sides."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 
 from rmbench.accuracy.aggregate import Accuracy, average_weights, section_weights
-from rmbench.accuracy.credit import Outcome
-from rmbench.answers.judgements import Rewards
+from rmbench.accuracy.credit import Outcome, Outcomes
+from rmbench.answers.judgements import Judgements, Preference
 from rmbench.engine.precision import step
-from rmbench.scorers.contract import Scored, ScorerInfo
+from rmbench.scorers.contract import Facts, Scored, ScorerInfo
 from rmbench.suite.definition import Suite
 
-__all__ = ["audit_rewards", "flips_to_move", "is_below_chance"]
+__all__ = ["audit_answers", "flips_to_move", "is_below_chance"]
 
 MOVE: Final = 0.001
 """A tenth of a point of the headline: what people compare models by."""
 
 
-def audit_rewards(
-    rewards: Sequence[Rewards],
-    outcomes: Sequence[Outcome | None],
-    scored: Scored,
-    info: ScorerInfo,
+def audit_answers(
+    judgements: Judgements, outcomes: Outcomes, facts: Facts | Scored, info: ScorerInfo
 ) -> dict[str, Any]:
     """Return the audit of one run.
 
-    Keys: ``ties`` and ``near_ties`` (best chosen and best rejected reward differ, by less than one
-    step of the model's precision), ``dropped`` (comparisons without credit), ``identical_inputs``
-    (texts differ, yet the model saw the same tokens on a chosen and a rejected side), and whatever
-    the scorer counted.
+    Keys: ``ties`` and ``dropped`` (comparisons without credit); for rewards ``near_ties`` (best
+    chosen and best rejected reward differ, by less than one step of the model's precision) and
+    ``identical_inputs`` (texts differ, yet the model saw the same tokens on a chosen and a rejected
+    side); for preferences ``unanswered`` (questions) and ``orders_disagree`` (comparisons of which
+    one order prefers the chosen response and another the rejected one); and whatever the scorer
+    counted.
     """
-    dtype = str(info.settings.get("dtype", "float32"))
-    return {
-        "ties": sum(outcome.tied for outcome in outcomes if outcome is not None),
-        "near_ties": sum(_is_near_tie(item, dtype) for item in rewards if not item.is_dropped),
-        "dropped": sum(outcome is None for outcome in outcomes),
-        "identical_inputs": _identical_inputs(rewards, scored.inputs),
-        **scored.audit,
-    }
+    counts = {"ties": int(outcomes.tied.sum()), "dropped": int(outcomes.dropped.sum())}
+    if judgements.preferences is None:
+        dtype = str(info.settings.get("dtype", "float32"))
+        counts["near_ties"] = _near_ties(judgements, dtype)
+        counts["identical_inputs"] = _identical_inputs(judgements, facts.inputs)
+    else:
+        counts |= _orders(judgements.preferences, judgements.sides[:, 0].tolist())
+    return counts | dict(facts.audit)
 
 
-def _is_near_tie(item: Rewards, dtype: str) -> bool:
-    chosen = max(value for value in item.chosen if value is not None)
-    rejected = max(value for value in item.rejected if value is not None)
-    return 0.0 < abs(chosen - rejected) < step(max(abs(chosen), abs(rejected)), dtype)
+def _near_ties(judgements: Judgements, dtype: str) -> int:
+    count = 0
+    for block in judgements.blocks():
+        assert block.chosen is not None and block.rejected is not None, "only asked for rewards"
+        chosen, rejected = block.chosen.max(axis=1), block.rejected.max(axis=1)
+        for best, rival in zip(chosen.tolist(), rejected.tolist(), strict=True):
+            count += 0.0 < abs(best - rival) < step(max(abs(best), abs(rival)), dtype)
+    return count
 
 
-def _identical_inputs(rewards: Sequence[Rewards], inputs: Sequence[int] | None) -> int:
+def _identical_inputs(judgements: Judgements, inputs: Sequence[int] | None) -> int:
     if inputs is None:
         return 0
     numbers = iter(inputs)
     count = 0
-    for item in rewards:
-        chosen = {next(numbers) for _ in item.chosen}
-        rejected = {next(numbers) for _ in item.rejected}
+    for num_chosen, num_rejected in judgements.sides.tolist():
+        chosen = set(islice(numbers, num_chosen))
+        rejected = set(islice(numbers, num_rejected))
         count += not chosen.isdisjoint(rejected)
     return count
+
+
+def _orders(
+    preferences: Sequence[Sequence[Preference]], num_chosen: Sequence[int]
+) -> dict[str, int]:
+    """Count what a listwise scorer left open or answered by the place of a response."""
+    unanswered = disagree = 0
+    for asked, chosen in zip(preferences, num_chosen, strict=True):
+        unanswered += sum(item.shares is None for item in asked)
+        leads: dict[frozenset[int], set[float]] = {}
+        for order, shares in asked:
+            if shares is not None:
+                sides = dict(zip(order, shares, strict=True))
+                best = max(share for number, share in sides.items() if number < chosen)
+                rival = max(share for number, share in sides.items() if number >= chosen)
+                leads.setdefault(frozenset(order), set()).add(float(np.sign(best - rival)))
+        disagree += any({1.0, -1.0} <= signs for signs in leads.values())
+    return {"unanswered": unanswered, "orders_disagree": disagree}
 
 
 def is_below_chance(suite: Suite, headline: Accuracy | None) -> bool:

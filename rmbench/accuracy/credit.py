@@ -1,15 +1,19 @@
-"""Rewards → credit per comparison, by the suite's rule."""
+"""Judgements → credit per comparison, by the suite's rule."""
 
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.suite.definition import Credit
+from rmbench.answers.judgements import Block, Judgement, Judgements
+from rmbench.errors import ScorerError
+from rmbench.suite.definition import Credit, Suite
 
-__all__ = ["Outcome", "credit"]
+__all__ = ["RULES", "Outcome", "Outcomes", "Rule", "credit", "judge"]
 
-Floats = npt.NDArray[np.float32]
+Credits = npt.NDArray[np.float64]
+Ties = npt.NDArray[np.bool_]
 
 
 class Outcome(NamedTuple):
@@ -23,38 +27,135 @@ class Outcome(NamedTuple):
     tied: bool
 
 
-class _Rule(Protocol):
-    def __call__(self, chosen: Floats, rejected: Floats, /, *, tie: float) -> Outcome: ...
+class Outcomes(Sequence[Outcome | None]):
+    """What each comparison earned, in columns; an entry is None for a dropped comparison.
+
+    Attributes:
+        credit: in [0, 1], shape (n,), float64; NaN for a dropped comparison.
+        tied: shape (n,), bool.
+    """
+
+    def __init__(self, credit: Credits, tied: Ties) -> None:
+        """Keep the columns."""
+        self.credit, self.tied = credit, tied
+
+    def __len__(self) -> int:
+        return len(self.credit)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Outcome | None]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | list[Outcome | None] | None:
+        if isinstance(index, slice):
+            return list(self)[index]
+        return _outcome(float(self.credit[index]), bool(self.tied[index]))
+
+    def __iter__(self) -> Iterator[Outcome | None]:
+        pairs = zip(self.credit.tolist(), self.tied.tolist(), strict=True)
+        return (_outcome(earned, tied) for earned, tied in pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def dropped(self) -> npt.NDArray[np.bool_]:
+        """Which comparisons count nowhere, shape (n,)."""
+        return np.isnan(self.credit)
 
 
-def credit(chosen: Floats, rejected: Floats, rule: Credit) -> Outcome:
-    """Return what one comparison earns.
+def _outcome(earned: float, tied: bool) -> Outcome | None:
+    return None if earned != earned else Outcome(earned, tied)
+
+
+class Rule(NamedTuple):
+    """A rule of credit.
+
+    Attributes:
+        earn: takes comparisons of one shape, each with all its answers, and what a tie earns;
+            returns credit and ties, both of shape (n,).
+        needs: ``margins`` for a rule that any scorer can be judged by, ``rewards`` for one that
+            needs a number for each response by itself.
+    """
+
+    earn: Callable[[Block, float], tuple[Credits, Ties]]
+    needs: Literal["margins", "rewards"]
+
+
+def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
+    """Return what each comparison earns by the suite's rule; None for a dropped one.
+
+    Raises:
+        ScorerError: the rule needs rewards, and the scorer gave preferences.
+    """
+    columns = Judgements.of(judgements)
+    earned, tied = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=np.bool_)
+    for block in columns.blocks():
+        whole = block.only(block.is_answered)
+        earned[whole.indices], tied[whole.indices] = credit(whole, suite.credit)
+        if columns.preferences is not None:  # no answer: the comparison is lost
+            rest = np.setdiff1d(block.indices, whole.indices)
+            earned[rest] = 0.0
+    return Outcomes(earned, tied)
+
+
+def credit(block: Block, rule: Credit) -> tuple[Credits, Ties]:
+    """Return what comparisons of one shape earn.
 
     Args:
-        chosen: rewards of the chosen responses, shape (at least 1,), finite float32.
-        rejected: rewards of the rejected responses, likewise.
+        block: comparisons, each with all its answers.
         rule: the suite's.
 
-            * ``pair``: 1 for a higher chosen reward, ``tie`` for an equal one, else 0
+            * ``pair``: 1 where the first chosen response is preferred to the first rejected one,
+              ``tie`` where neither is, else 0
               (RewardBench v1, with tie 0: rewardbench/rewardbench.py).
             * ``best-of``: the chosen share of the responses with the highest reward, so k equal
               ones that include the one chosen response earn 1/k
               (RewardBench 2: reroll_and_score_dataset in rewardbench/utils.py).
+
+    Raises:
+        ScorerError: the rule needs rewards, and the scorer gave preferences.
     """
-    return RULES[rule.rule](chosen, rejected, tie=rule.tie)
+    found = RULES[rule.rule]
+    if found.needs == "rewards" and block.chosen is None:
+        raise _needs_rewards(rule.rule)
+    return found.earn(block, rule.tie)
 
 
-def _pair(chosen: Floats, rejected: Floats, /, *, tie: float) -> Outcome:
-    if chosen[0] == rejected[0]:
-        return Outcome(tie, True)
-    return Outcome(float(chosen[0] > rejected[0]), False)
+def _needs_rewards(rule: str) -> ScorerError:
+    return ScorerError(
+        f'the rule "{rule}" needs a reward for each response, and this scorer gives preferences;'
+        " take a scorer that gives rewards, or a suite of pairs"
+    )
 
 
-def _best_of(chosen: Floats, rejected: Floats, /, *, tie: float) -> Outcome:
-    best = max(chosen.max(), rejected.max())
-    top = int((chosen == best).sum())
-    rivals = int((rejected == best).sum())
-    return Outcome(top / (top + rivals), top > 0 and rivals > 0)
+def _pair(block: Block, tie: float) -> tuple[Credits, Ties]:
+    margins = block.margins[:, 0, 0]
+    tied = margins == 0.0
+    return np.where(tied, tie, (margins > 0.0).astype(np.float64)), tied
 
 
-RULES: Final[dict[str, _Rule]] = {"pair": _pair, "best-of": _best_of}
+def _best_of(block: Block, _: float) -> tuple[Credits, Ties]:
+    if block.chosen is None or block.rejected is None:
+        return _best_of_preferred(block)
+    best = np.maximum(block.chosen.max(axis=1), block.rejected.max(axis=1))[:, None]
+    top = (block.chosen == best).sum(axis=1)
+    rivals = (block.rejected == best).sum(axis=1)
+    return top / (top + rivals), (top > 0) & (rivals > 0)
+
+
+def _best_of_preferred(block: Block) -> tuple[Credits, Ties]:
+    """Return the credit where only the margins of one chosen response are known."""
+    if block.margins.shape[1] > 1:
+        raise _needs_rewards("best-of, with several chosen responses,")
+    margins = block.margins[:, 0]
+    least, rivals = margins.min(axis=1), (margins == 0.0).sum(axis=1)
+    return np.where(least < 0.0, 0.0, 1.0 / (1.0 + rivals)), least == 0.0
+
+
+RULES: Final[dict[str, Rule]] = {
+    "pair": Rule(_pair, "margins"),
+    "best-of": Rule(_best_of, "margins"),
+}

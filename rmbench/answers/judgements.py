@@ -1,79 +1,172 @@
-"""What each comparison was given: kept small in memory, and to and from files."""
+"""All answers on each comparison, in columns: small in memory, and to and from files."""
 
-import json
 import math
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice
-from pathlib import Path
-from typing import Any, Final, NamedTuple, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Final, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
-from rmbench.errors import ResultError
-from rmbench.files import RepeatedKeyError, parse_json
+__all__ = ["REDUCTIONS", "Block", "Judgement", "Judgements", "Preference", "Value"]
 
-__all__ = ["RewardTable", "Rewards", "read_rewards", "reward_line"]
+Floats = npt.NDArray[np.float32]
+Value = float | tuple[float, ...] | None
+"""What one response was given: a reward, or the rewards of its steps; None if it was dropped."""
 
-MAX_LINE_BYTES: Final = 1_000_000
-# Made once: json.dumps would make one for every line.
-_LINE: Final = json.JSONEncoder(ensure_ascii=False)
+REDUCTIONS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
+    "min": min,
+    "last": lambda steps: steps[-1],
+    "mean": lambda steps: math.fsum(steps) / len(steps),
+    "product": math.prod,
+    "sum": math.fsum,
+}
+"""How the rewards of a response's steps become one reward."""
 
 
-class Rewards(NamedTuple):
-    """The rewards of one comparison; None stands for a dropped conversation."""
+class Preference(NamedTuple):
+    """One question of a listwise scorer and its answer.
+
+    Attributes:
+        order: the responses as they were shown, by number: chosen ones from 0 on, then rejected.
+        shares: of the preference, one for each of ``order``; None if there was no answer.
+    """
+
+    order: tuple[int, ...]
+    shares: tuple[float, ...] | None
+
+
+class Judgement(NamedTuple):
+    """All answers on one comparison.
+
+    ``chosen`` and ``rejected`` have one value for each response: a reward, a tuple of the rewards
+    of its steps, or None where there is none; for a listwise scorer every value is None, and
+    ``preferences`` has its answers.
+    """
 
     id: str
-    chosen: tuple[float | None, ...]
-    rejected: tuple[float | None, ...]
+    chosen: tuple[Value, ...]
+    rejected: tuple[Value, ...]
+    preferences: tuple[Preference, ...] = ()
 
     @property
     def is_dropped(self) -> bool:
-        """Whether any side has no reward; then the comparison counts nowhere."""
-        return None in self.chosen or None in self.rejected
+        """Whether a response has no reward; then the comparison counts nowhere."""
+        return not self.preferences and (None in self.chosen or None in self.rejected)
 
 
-class RewardTable(Sequence[Rewards]):
-    """The rewards of a run at four bytes each; an entry is made when it is asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The comparisons of one shape, c chosen and r rejected responses, in columns.
+
+    Attributes:
+        indices: where they stand among all comparisons, shape (n,), ascending.
+        margins: of chosen i over rejected j, shape (n, c, r), float32; NaN without an answer.
+        chosen: rewards, shape (n, c), float32; NaN for a dropped one; None for preferences.
+        rejected: likewise, shape (n, r).
+    """
+
+    indices: npt.NDArray[np.int64]
+    margins: Floats
+    chosen: Floats | None = None
+    rejected: Floats | None = None
+
+    @property
+    def is_answered(self) -> npt.NDArray[np.bool_]:
+        """Which comparisons have a margin for every pair of responses, shape (n,)."""
+        flat = np.isnan(self.margins).reshape(len(self.indices), -1)
+        return np.asarray(~flat.any(axis=1), dtype=np.bool_)
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> "Block":
+        """Return the comparisons for which ``mask``, shape (n,), is true."""
+        return Block(
+            indices=self.indices[mask],
+            margins=self.margins[mask],
+            chosen=None if self.chosen is None else self.chosen[mask],
+            rejected=None if self.rejected is None else self.rejected[mask],
+        )
+
+
+class Judgements(Sequence[Judgement]):
+    """The judgements of a run, four bytes for a reward; an entry is made when it is asked for.
 
     Equal to any sequence of the same entries. A list of a million entries would take 300 MB.
+
+    Attributes:
+        ids: of each comparison.
+        sides: number of chosen and of rejected responses, shape (n, 2).
+        rewards: one per response, chosen before rejected, comparison by comparison, float32; NaN
+            where there is none. Of steps, after the reduction.
+        steps: for each response the rewards of its steps; None for scorers that give none.
+        preferences: for each comparison the answers of a listwise scorer; None for others.
     """
 
     def __init__(
-        self, ids: Sequence[str], sides: Sequence[tuple[int, int]], values: "array[float]"
+        self,
+        ids: Sequence[str],
+        sides: Sequence[tuple[int, int]] | npt.NDArray[np.int64],
+        rewards: Sequence[float] | Floats,
+        *,
+        steps: Sequence[tuple[float, ...] | None] | None = None,
+        preferences: Sequence[tuple[Preference, ...]] | None = None,
     ) -> None:
-        """Keep the columns.
+        """Keep the columns; see the attributes."""
+        self.ids = ids
+        self.sides = np.asarray(sides, dtype=np.int64).reshape(-1, 2)
+        self.rewards: Floats = np.asarray(rewards, dtype=np.float32)
+        self.steps = steps
+        self.preferences = preferences
+        assert len(ids) == len(self.sides), "every comparison has its two sides"
+        assert self.rewards.size == self.sides.sum(), "every response has its place"
+
+    @classmethod
+    def of(cls, entries: Sequence[Judgement], *, reduce: str = "min") -> "Judgements":
+        """Return entries in columns; those that stand in columns already come back as they are.
 
         Args:
-            ids: of each comparison.
-            sides: number of chosen and of rejected responses of each comparison.
-            values: the rewards in float32 (type code ``f``), chosen before rejected, comparison by
-                comparison; NaN for a dropped conversation.
+            entries: all of one kind: rewards, steps or preferences.
+            reduce: how steps become a reward, one of ``REDUCTIONS``.
         """
-        self._ids, self._sides, self._values = ids, sides, values
-        self._starts = array("q", accumulate((sum(side) for side in sides), initial=0))
+        if isinstance(entries, cls):
+            return entries
+        values = [value for item in entries for value in (*item.chosen, *item.rejected)]
+        steps = [value if isinstance(value, tuple) else None for value in values]
+        asked = [item.preferences for item in entries]
+        return cls(
+            [item.id for item in entries],
+            [(len(item.chosen), len(item.rejected)) for item in entries],
+            [_reward(value, reduce) for value in values],
+            steps=steps if any(value is not None for value in steps) else None,
+            preferences=asked if any(asked) else None,
+        )
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     @overload
-    def __getitem__(self, index: int) -> Rewards: ...
+    def __getitem__(self, index: int) -> Judgement: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Rewards]: ...
-    def __getitem__(self, index: int | slice) -> Rewards | list[Rewards]:
+    def __getitem__(self, index: slice) -> list[Judgement]: ...
+    def __getitem__(self, index: int | slice) -> Judgement | list[Judgement]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        start, end = self._starts[number : number + 2]
-        middle = start + self._sides[number][0]
-        chosen, rejected = self._values[start:middle], self._values[middle:end]
-        return Rewards(self._ids[number], _with_gaps(chosen), _with_gaps(rejected))
+        start, end = self._starts[number : number + 2].tolist()
+        middle = start + int(self.sides[number, 0])
+        chosen, rejected = self._values(start, middle), self._values(middle, end)
+        asked = () if self.preferences is None else self.preferences[number]
+        return Judgement(self.ids[number], chosen, rejected, asked)
 
-    def __iter__(self) -> Iterator[Rewards]:
-        values = (None if math.isnan(value) else value for value in self._values)
-        for identity, (num_chosen, num_rejected) in zip(self._ids, self._sides, strict=True):
+    def __iter__(self) -> Iterator[Judgement]:
+        if self.steps is not None or self.preferences is not None:
+            yield from (self[i] for i in range(len(self)))
+            return
+        values = iter([None if math.isnan(value) else value for value in self.rewards.tolist()])
+        for identity, (num_chosen, num_rejected) in zip(self.ids, self.sides.tolist(), strict=True):
             chosen = tuple(islice(values, num_chosen))
-            yield Rewards(identity, chosen, tuple(islice(values, num_rejected)))
+            yield Judgement(identity, chosen, tuple(islice(values, num_rejected)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(other) != len(self):
@@ -82,76 +175,74 @@ class RewardTable(Sequence[Rewards]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.sides.sum(axis=1))])
 
-def _with_gaps(values: Iterable[float]) -> tuple[float | None, ...]:
-    return tuple([None if math.isnan(value) else value for value in values])
+    def _values(self, start: int, end: int) -> tuple[Value, ...]:
+        if self.steps is not None:
+            return tuple(self.steps[start:end])
+        values = self.rewards[start:end].tolist()
+        return tuple([None if math.isnan(value) else value for value in values])
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield the comparisons of each shape in columns; shapes ascend."""
+        shapes, places = np.unique(self.sides, axis=0, return_inverse=True)
+        for number, (num_chosen, num_rejected) in enumerate(shapes.tolist()):
+            indices = np.flatnonzero(places.reshape(-1) == number)
+            if self.preferences is not None:
+                asked = [self.preferences[i] for i in indices.tolist()]
+                shape = (num_chosen, num_rejected)
+                margins = np.array([_margins(item, shape) for item in asked], np.float32)
+                yield Block(indices=indices, margins=margins)
+                continue
+            grid = self._starts[indices][:, None] + np.arange(num_chosen + num_rejected)
+            chosen, rejected = np.split(self.rewards[grid], [num_chosen], axis=1)
+            with np.errstate(over="ignore"):  # the sign of an infinite margin is right
+                margins = chosen[:, :, None] - rejected[:, None, :]
+            yield Block(indices=indices, margins=margins, chosen=chosen, rejected=rejected)
 
-# --- files -------------------------------------------------------------------------------------
+    def best_margins(self) -> npt.NDArray[np.float64]:
+        """Return by how much the best chosen response is preferred to the best rejected one.
 
+        With one response on each side it is the margin; with several, what decides whether a chosen
+        response comes first.
 
-def reward_line(item: Rewards) -> str:
-    """Return the line of a comparison as it stands in a file of rewards."""
-    sides = {"chosen": _numbers(item.chosen), "rejected": _numbers(item.rejected)}
-    return _LINE.encode({"id": item.id} | sides) + "\n"
-
-
-def _numbers(rewards: Iterable[float | None]) -> list[float | None]:
-    """Return float32 rewards as doubles that print as the float32's shortest decimal."""
-    return [None if reward is None else float(str(np.float32(reward))) for reward in rewards]
-
-
-def read_rewards(path: Path) -> list[Rewards]:
-    """Read the rewards that belong to the record at ``path`` (its ``.json``), in their order.
-
-    Raises:
-        ResultError: there are none, or a line is broken; the message names file and line.
-    """
-    file = path.with_suffix(".jsonl")
-    rewards: dict[str, Rewards] = {}
-    try:
-        with file.open("rb") as stream:
-            for number, line in enumerate(_lines(stream, file), 1):
-                item = _read_line(f"{file}, line {number}", line)
-                if rewards.setdefault(item.id, item) is not item:
-                    raise ResultError(
-                        f'{file}, line {number}: "{item.id}" stands in an earlier line too;'
-                        " run it again"
-                    )
-    except OSError as error:
-        raise ResultError(
-            f"{file}: cannot be read: {error.strerror or error}; the rewards stand beside their"
-            " record"
-        ) from None
-    return list(rewards.values())
-
-
-def _lines(stream: Any, file: Path) -> Iterator[bytes]:
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise ResultError(f"{file}: a line longer than {MAX_LINE_BYTES} bytes")
-        yield line
+        Returns:
+            Shape (number of comparisons,); NaN for a dropped one.
+        """
+        margins = np.full(len(self), np.nan)
+        for block in self.blocks():
+            if block.chosen is None or block.rejected is None:
+                margins[block.indices] = block.margins.min(axis=2).max(axis=1)
+            else:
+                best = [side.max(axis=1).astype(np.float64) for side in _both(block)]
+                margins[block.indices] = best[0] - best[1]
+        return margins
 
 
-def _read_line(place: str, line: bytes) -> Rewards:
-    try:
-        item = parse_json(line.decode())
-        identity, chosen, rejected = item["id"], item["chosen"], item["rejected"]
-    except RepeatedKeyError as error:
-        raise ResultError(f"{place}: {error}; run it again") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ResultError(f"{place}: must be an object with id, chosen and rejected") from None
-    sides = [chosen, rejected]
-    if not isinstance(identity, str) or not all(_is_side(side) for side in sides):
-        raise ResultError(f"{place}: id must be a text, each side a list of finite numbers or null")
-    return Rewards(identity, tuple(chosen), tuple(rejected))
+def _both(block: Block) -> tuple[Floats, Floats]:
+    assert block.chosen is not None and block.rejected is not None, "only asked for rewards"
+    return block.chosen, block.rejected
 
 
-def _is_side(side: Any) -> bool:
-    return isinstance(side, list) and bool(side) and all(_is_reward(value) for value in side)
-
-
-def _is_reward(value: Any) -> bool:
+def _reward(value: Value, reduce: str) -> float:
     if value is None:
-        return True
-    return type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max)
+        return math.nan
+    return REDUCTIONS[reduce](value) if isinstance(value, tuple) else value
+
+
+def _margins(asked: Iterable[Preference], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return the mean difference of shares over the questions in which both stood."""
+    total = np.zeros(shape)
+    times = np.zeros(shape)
+    for order, shares in asked:
+        if shares is None:
+            continue
+        by_number = dict(zip(order, shares, strict=True))
+        for i, j in np.ndindex(shape):
+            if i in by_number and shape[0] + j in by_number:
+                total[i, j] += by_number[i] - by_number[shape[0] + j]
+                times[i, j] += 1
+    margins: npt.NDArray[np.float64] = np.full(shape, np.nan)
+    return np.divide(total, times, out=margins, where=times > 0)

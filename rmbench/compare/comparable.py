@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any, Final
 
 from rmbench.accuracy.aggregate import Accuracy, summarize
+from rmbench.accuracy.credit import judge
 from rmbench.errors import ResultError, SuiteError
 from rmbench.result.record import Result, subset_of
-from rmbench.run import judge
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.wording import counted
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from rmbench.accuracy.aggregate import average_weights, section_weights
 from rmbench.accuracy.analysis import Agreement, agreement
+from rmbench.accuracy.credit import judge
 from rmbench.accuracy.intervals import Floats
 from rmbench.compare.comparable import (
     changed_settings,
@@ -29,7 +30,6 @@ from rmbench.compare.paired import (
 )
 from rmbench.errors import ResultError
 from rmbench.result.record import Result, subset_of
-from rmbench.run import judge
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted
 

@@ -1,11 +1,12 @@
 """Which comparisons changed sides between two results, and what they say."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rmbench.accuracy.analysis import margin
+from rmbench.answers.judgements import Judgements
 from rmbench.compare.contrast import Contrast, credits_of
 from rmbench.errors import ResultError
 from rmbench.result.record import Result
@@ -65,8 +66,9 @@ def find_flips(contrast: Contrast) -> list[Flip]:
 
 
 def _margins(result: Result) -> dict[str, float]:
-    margins = {item.id: margin(item) for item in result.rewards}
-    return {identity: value for identity, value in margins.items() if value is not None}
+    judgements = Judgements.of(result.rewards)
+    margins = zip(judgements.ids, judgements.best_margins().tolist(), strict=True)
+    return {identity: value for identity, value in margins if not math.isnan(value)}
 
 
 def find_texts(

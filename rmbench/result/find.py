@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from rmbench.answers.judgements import read_rewards
+from rmbench.answers.lines import read_judgements
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result.record import Result
 from rmbench.result.store import read_published, read_result
@@ -25,7 +25,7 @@ def read_with_rewards(path: Path) -> Result:
     result = read_result(path)
     if not path.with_suffix(".jsonl").is_file():
         return result
-    rewards = read_rewards(path)
+    rewards = read_judgements(path)
     expected = result.partial or result.suite.get("comparisons")
     if expected is not None and len(rewards) != expected:
         raise ResultError(

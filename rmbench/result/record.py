@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import Analyses, LengthBias
-from rmbench.answers.judgements import Rewards
+from rmbench.answers.judgements import Judgement
 from rmbench.errors import ResultError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Result:
     date: str = ""
     partial: int | None = None
     citation: str | None = None
-    rewards: Sequence[Rewards] = ()
+    rewards: Sequence[Judgement] = ()
 
     @property
     def headline(self) -> Accuracy | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, Sureness
 from rmbench.accuracy.intervals import LogisticFit
-from rmbench.answers.judgements import reward_line
+from rmbench.answers.lines import judgement_line
 from rmbench.errors import ResultError
 from rmbench.files import RepeatedKeyError, parse_json
 from rmbench.result.record import SCHEMA, Result, file_stem, safe_name
@@ -85,7 +85,7 @@ def write_result(result: Result, folder: Path) -> Path:
             staged = [(_stage(stack, path, [text]), path)]
             if result.rewards:
                 file = place / f"{stem}.jsonl"
-                lines = (reward_line(item) for item in result.rewards)
+                lines = (judgement_line(item) for item in result.rewards)
                 staged.insert(0, (_stage(stack, file, lines), file))
             for temporary, final in staged:
                 temporary.replace(final)
@@ -152,7 +152,7 @@ def read_published() -> list[Result]:
 
 
 def read_result(path: Path) -> Result:
-    """Read a record; its rewards stay on disk, see ``read_rewards``.
+    """Read a record; its rewards stay on disk, see ``read_judgements``.
 
     Raises:
         ResultError: it is no record, of another schema, or breaks a rule; the message says which.

@@ -211,6 +211,7 @@ def _describe(checkpoint: Checkpoint, loaded: Loaded, cache: Cache | None) -> Sc
     return ScorerInfo(
         id=checkpoint.name,
         kind="classifier",
+        scale="log-odds",
         revision=_revision(checkpoint, cache),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         settings={

@@ -1,18 +1,18 @@
 """Result files → what a report shows: rewards, outcomes and, where at hand, the texts."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rmbench.accuracy.analysis import margin
-from rmbench.accuracy.credit import Outcome
+from rmbench.accuracy.credit import Outcome, judge
+from rmbench.answers.judgements import Judgements
 from rmbench.compare.comparable import check_rewards, suite_of
 from rmbench.errors import ResultError, SuiteError, did_you_mean
 from rmbench.result.find import find_result, read_with_rewards
 from rmbench.result.record import Result, subset_of
 from rmbench.result.store import find_results, read_published
-from rmbench.run import judge
 from rmbench.suite.comparison import Comparison
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.suite.feed import open_feed
@@ -141,13 +141,18 @@ def _material(
             Scores(
                 result=result,
                 outcomes=judge(suite, result.rewards),
-                margins=[margin(item) for item in result.rewards],
+                margins=_margins(result),
             )
             for result in results
         ],
         anchors=_anchors(suite, published),
         comparisons=_texts(suite, first, places.get(suite.name)) if at_hand else None,
     )
+
+
+def _margins(result: Result) -> list[float | None]:
+    margins = Judgements.of(result.rewards).best_margins().tolist()
+    return [None if math.isnan(margin) else margin for margin in margins]
 
 
 def _check_result(suite: Suite, result: Result, first: Result) -> None:

@@ -1,0 +1,172 @@
+"""Judgements to and from a file: one line of JSON for each comparison.
+
+    {"id": "hep-rust/12", "chosen": [1.25], "rejected": [-0.5]}                       rewards
+    {"id": "gsm8k/3", "chosen": [[0.9, 0.8]], "rejected": [[0.9, 0.1, 0.2]]}          of steps
+    {"id": "qa/7", "sides": [1, 1], "preferences": [[[0, 1], [0.7, 0.3]], [[1, 0], null]]}
+
+Numbers are float32, as the shortest decimal that reads back; null stands where there is no answer.
+In a preference the responses are numbered, the chosen ones first, and stand as they were shown.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from rmbench.answers.judgements import Judgement, Judgements, Preference, Value
+from rmbench.errors import ResultError
+from rmbench.files import RepeatedKeyError, parse_json
+
+__all__ = ["judgement_line", "read_judgements"]
+
+MAX_LINE_BYTES: Final = 1_000_000
+MAX_SIDE: Final = 10_000
+_LARGEST: Final = float(np.finfo(np.float32).max)
+# Made once: json.dumps would make one for every line.
+_LINE: Final = json.JSONEncoder(ensure_ascii=False)
+
+
+def judgement_line(item: Judgement) -> str:
+    """Return the line of a comparison as it stands in a file of judgements."""
+    if item.preferences:
+        content: dict[str, Any] = {"sides": [len(item.chosen), len(item.rejected)]}
+        content["preferences"] = [
+            [list(order), None if shares is None else [_number(share) for share in shares]]
+            for order, shares in item.preferences
+        ]
+    else:
+        content = {"chosen": _side(item.chosen), "rejected": _side(item.rejected)}
+    return _LINE.encode({"id": item.id} | content) + "\n"
+
+
+def _side(values: Sequence[Value]) -> list[Any]:
+    return [
+        [_number(step) for step in value] if isinstance(value, tuple) else _number(value)
+        for value in values
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    """Return a float32 as the double that prints as the float32's shortest decimal."""
+    return None if value is None else float(str(np.float32(value)))
+
+
+def read_judgements(path: Path, *, reduce: str = "min") -> Judgements:
+    """Read the judgements that belong to the record at ``path`` (its ``.json``), in their order.
+
+    Args:
+        path: of the record; the judgements stand beside it, in a ``.jsonl``.
+        reduce: how rewards of steps become one reward.
+
+    Raises:
+        ResultError: there are none, or a line is broken; the message names file and line.
+    """
+    file = path.with_suffix(".jsonl")
+    found: dict[str, Judgement] = {}
+    try:
+        with file.open("rb") as stream:
+            for number, line in enumerate(_lines(stream, file), 1):
+                item = _read_line(f"{file}, line {number}", line)
+                if found.setdefault(item.id, item) is not item:
+                    raise ResultError(
+                        f'{file}, line {number}: "{item.id}" stands in an earlier line too;'
+                        " run it again"
+                    )
+    except OSError as error:
+        raise ResultError(
+            f"{file}: cannot be read: {error.strerror or error}; the rewards stand beside their"
+            " record"
+        ) from None
+    entries = list(found.values())
+    if len({_kind(item) for item in entries}) > 1:
+        raise ResultError(f"{file}: holds rewards, steps and preferences at once; run it again")
+    return Judgements.of(entries, reduce=reduce)
+
+
+def _kind(item: Judgement) -> str:
+    if item.preferences:
+        return "preferences"
+    values = (*item.chosen, *item.rejected)
+    return "steps" if any(isinstance(value, tuple) for value in values) else "rewards"
+
+
+def _lines(stream: Any, file: Path) -> Iterator[bytes]:
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise ResultError(f"{file}: a line longer than {MAX_LINE_BYTES} bytes")
+        yield line
+
+
+def _read_line(place: str, line: bytes) -> Judgement:
+    try:
+        item = parse_json(line.decode())
+        identity = item["id"]
+        if "preferences" in item:
+            return _preferences(place, identity, item["sides"], item["preferences"])
+        chosen, rejected = item["chosen"], item["rejected"]
+    except RepeatedKeyError as error:
+        raise ResultError(f"{place}: {error}; run it again") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ResultError(f"{place}: must be an object with id, chosen and rejected") from None
+    sides = [chosen, rejected]
+    if not isinstance(identity, str) or not all(_is_side(side) for side in sides):
+        raise ResultError(f"{place}: id must be a text, each side a list of finite numbers or null")
+    return Judgement(identity, _values(chosen), _values(rejected))
+
+
+def _values(side: list[Any]) -> tuple[Value, ...]:
+    return tuple([tuple(value) if isinstance(value, list) else value for value in side])
+
+
+def _is_side(side: Any) -> bool:
+    return isinstance(side, list) and bool(side) and all(_is_value(value) for value in side)
+
+
+def _is_value(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_number(step) for step in value)
+    return value is None or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _LARGEST
+
+
+def _preferences(place: str, identity: Any, sides: Any, asked: Any) -> Judgement:
+    finding = (
+        f"{place}: sides must be two counts, and each of preferences the numbers of responses as"
+        " shown and their shares or null; run it again"
+    )
+    if not isinstance(identity, str) or not _are_counts(sides) or not isinstance(asked, list):
+        raise ResultError(finding)
+    total = sum(sides)
+    if not asked or not all(_is_preference(item, total) for item in asked):
+        raise ResultError(finding)
+    preferences = tuple(
+        Preference(tuple(order), None if shares is None else tuple(shares))
+        for order, shares in asked
+    )
+    return Judgement(identity, (None,) * sides[0], (None,) * sides[1], preferences)
+
+
+def _are_counts(sides: Any) -> bool:
+    return (
+        isinstance(sides, list)
+        and len(sides) == 2
+        and all(type(count) is int and 1 <= count <= MAX_SIDE for count in sides)
+    )
+
+
+def _is_preference(item: Any, total: int) -> bool:
+    if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], list):
+        return False
+    order, shares = item
+    numbers = {number for number in order if type(number) is int and 0 <= number < total}
+    if len(order) < 2 or len(numbers) != len(order):
+        return False
+    if shares is None:
+        return True
+    is_list = isinstance(shares, list) and len(shares) == len(order)
+    return is_list and all(_is_number(share) and 0 <= share <= 1 for share in shares)
