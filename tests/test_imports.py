@@ -15,6 +15,7 @@ ORDER = [
     "errors",
     "wording",
     "files",
+    "options",
     "cache",
     "suite",
     "engine",
@@ -35,6 +36,7 @@ ORDER = [
 
 # Everything that is not the standard library, and who may import it. numpy is for all.
 THIRD_PARTY = {
+    "pydantic": {"options", "suite", "result", "answers", "scorers"},
     "torch": {"engine", "checkpoint", "scorers"},
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
