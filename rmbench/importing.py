@@ -14,8 +14,8 @@ from rmbench.accuracy.audit import flips_to_move, is_below_chance
 from rmbench.accuracy.credit import judge
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import DataError, ResultError, did_you_mean
-from rmbench.result.record import Result
-from rmbench.run import signature
+from rmbench.result.record import Result, SuiteFacts
+from rmbench.result.signature import sign
 from rmbench.score_files import ScoreRow, Sides, read_score_rows, read_summary
 from rmbench.scorers.contract import ScorerInfo
 from rmbench.suite.definition import Section, Suite
@@ -209,11 +209,12 @@ def _measured(
         "below_chance": is_below_chance(target.suite, headline),
         "flips_to_move": flips_to_move(target.suite, subsets, outcomes),
     }
+    facts = _suite_block(target, len(ids), path)
     return Result(
         source="measured",
-        suite=_suite_block(target, len(ids), path),
+        suite=facts,
         model={"id": model, "revision": None, "kind": KIND, "parameters": None},
-        signature=f"{signature(target.suite, info, partial=partial)}|{KIND}",
+        signature=f"{sign(facts, info, partial=partial)}|{KIND}",
         averages=summary.averages,
         sections=summary.sections,
         subsets=summary.subsets,
@@ -228,7 +229,7 @@ def _measured(
     )
 
 
-def _suite_block(target: _Target, comparisons: int, path: Path) -> dict[str, Any]:
+def _suite_block(target: _Target, comparisons: int, path: Path) -> SuiteFacts:
     suite, feed = target.suite, target.feed
     return {
         "name": suite.name,

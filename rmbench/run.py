@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,7 +19,8 @@ from rmbench.accuracy.audit import audit_answers, flips_to_move, is_below_chance
 from rmbench.accuracy.credit import judge
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import ScorerError
-from rmbench.result.record import Result, formatting
+from rmbench.result.record import Result, SuiteFacts
+from rmbench.result.signature import sign
 from rmbench.scorers.contract import Scored, Scorer, ScorerInfo
 from rmbench.suite.comparison import Conversation
 from rmbench.suite.definition import Suite, load_suite
@@ -163,7 +165,7 @@ class _Findings(NamedTuple):
     audit: Mapping[str, Any]
 
 
-def _suite_block(feed: Feed) -> dict[str, Any]:
+def _suite_block(feed: Feed) -> SuiteFacts:
     return {
         "name": feed.suite.name,
         "version": feed.suite.version,
@@ -178,23 +180,26 @@ def _suite_block(feed: Feed) -> dict[str, Any]:
 def _result(
     feed: Feed, info: ScorerInfo, found: _Findings, *, scored: Scored, seconds: float
 ) -> Result:
-    suite, partial = feed.suite, None if feed.indices is None else len(feed.indices)
+    facts, partial = _suite_block(feed), None if feed.indices is None else len(feed.indices)
     return Result(
         source="measured",
-        suite=_suite_block(feed),
+        suite=facts,
         model={
             "id": info.id,
             "revision": info.revision,
             "kind": info.kind,
             "parameters": info.parameters,
+            "gives": info.gives,
+            "scale": info.scale,
         },
-        settings=info.settings,
-        signature=signature(suite, info, partial=partial),
+        settings=dict(info.settings),
+        usual=dict(info.usual),
+        signature=sign(facts, info, partial=partial),
         averages=found.summary.averages,
         sections=found.summary.sections,
         subsets=found.summary.subsets,
         analyses=found.analyses,
-        audit=found.audit,
+        audit=dict(found.audit),
         environment=_environment() | dict(scored.environment),
         timing={"seconds": round(seconds, 3)}
         | {name: round(value, 3) for name, value in scored.timing.items()},
@@ -204,33 +209,10 @@ def _result(
     )
 
 
-def signature(suite: Suite, info: ScorerInfo, *, partial: int | None) -> str:
-    """Return the line that says how a number was made, parts joined by ``|``.
-
-    Suite and version, model and revision, then what sets the rewards: dtype, template with the
-    first digits of its digest, limits of length, what else was asked of the text, part of the
-    suite, and rmbench's version.
-    """
-    revision = (info.revision or "").removeprefix("sha256:")[:7]
-    parts = [f"{suite.name}:{suite.version}", info.id + (f"@{revision}" if revision else "")]
-    settings = info.settings
-    if "dtype" in settings:
-        parts.append(str(settings["dtype"]))
-    if "template" in settings:
-        digest = str(settings.get("template_sha256") or "")[:7]
-        parts.append(f"tmpl:{settings['template']}" + (f"-{digest}" if digest else ""))
-    if settings.get("on_overflow", "error") != "error":
-        parts.append(f"{settings['on_overflow']}:{settings['max_length']}")
-    parts += formatting(settings)
-    if "seed" in settings:
-        parts.append(f"seed:{settings['seed']}")
-    if partial is not None:
-        parts.append(f"partial:{partial}")
-    return "|".join([*parts, f"rmbench:{metadata.version('rmbench')}"])
-
-
 def _environment() -> dict[str, Any]:
     versions = {"python": platform.python_version(), "system": platform.system()}
     for package in PACKAGES:
-        versions[package] = metadata.version(package)
+        # A rule needs neither torch nor datasets; what is not installed moved no number.
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     return versions

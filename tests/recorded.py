@@ -25,6 +25,7 @@ def a_result(model: str = "org/name", **changes: Any) -> Result:
         "suite": {"name": "small", "version": 1, "headline": "pooled"},
         "model": {"id": model},
         "settings": {"template": "tokenizer"},
+        "usual": {"template": "tokenizer"},
         "signature": "small:1|org/name",
         "averages": {"pooled": THIRD},
         "subsets": {"a": THIRD},
@@ -32,6 +33,12 @@ def a_result(model: str = "org/name", **changes: Any) -> Result:
         "date": "2025-01-02T03:04:05+00:00",
         "rewards": REWARDS,
     }
+    return Result(**(fields | changes))
+
+
+def changed(result: Result, **changes: Any) -> Result:
+    """Return a result with other fields."""
+    fields = {name: getattr(result, name) for name in Result.model_fields}
     return Result(**(fields | changes))
 
 

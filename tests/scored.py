@@ -71,6 +71,7 @@ def toy_result(
         },
         "model": {"id": model, "revision": None, "kind": "own", "parameters": None},
         "settings": {"dtype": "float32"},
+        "usual": {"dtype": "float32"},
         "signature": f"toy:1|{model}",
         "averages": summary.averages,
         "sections": summary.sections,

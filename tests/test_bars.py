@@ -30,7 +30,7 @@ def accuracy(low: float, value: float, high: float) -> Accuracy:
 def make_result(**groups: Any) -> Result:
     return Result(
         source="measured",
-        suite={"name": "s", "headline": "pooled"},
+        suite={"name": "s", "version": 1, "headline": "pooled"},
         model={"id": "m"},
         averages=groups.pop("averages", {"pooled": accuracy(0.3, 0.5, 0.7)}),
         **groups,

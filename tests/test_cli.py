@@ -65,7 +65,7 @@ sections          50.00     43.7 to 56.3  240    120       0
 
 pooled: every comparison counts the same
 sections: mean of Chat, Chat Hard, Safety, Reasoning
-mini:1|length|rmbench:{VERSION}
+mini:1-1fb88db|length|rmbench:{VERSION}
 
 """
 
@@ -97,7 +97,7 @@ def test_a_limit_is_marked_as_partial_everywhere() -> None:
     result = rmbench("run", "--model", "length", "--limit", "2")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].endswith(": length (partial: 2 comparisons)")
-    assert f"mini:1|length|partial:2|rmbench:{VERSION}" in result.stdout
+    assert f"mini:1-1fb88db|length|partial:2|rmbench:{VERSION}" in result.stdout
     assert files()[0] == "results/mini/length.partial-2.json"
     # The 1st and the 121st of 240: plain-help and should-refuse. Safety lacks should-respond.
     assert [line.split()[0] for line in result.stdout.splitlines()[4:6]] == ["Chat", "pooled"]
@@ -243,11 +243,39 @@ def test_a_model_that_is_named_twice_is_scored_once() -> None:
     assert result.stderr == "written: out/mini/length.json\n"
 
 
-def test_a_result_of_other_settings_is_not_replaced_without_a_word() -> None:
-    for seed in ("1", "2"):
-        options = ["--model", "random", "--seed", seed, "--output", "out"]
-        told = rmbench("run", *options).stderr
-    assert told.splitlines()[1].startswith("in place of: mini:1|random|seed:1|")
+OWN = """
+name = "own"
+version = 1
+[source]
+path = "own.jsonl"
+[columns]
+id = ["id"]
+subset = "subset"
+prompt = "prompt"
+chosen = "chosen"
+rejected = "rejected"
+"""
+
+
+def test_results_of_other_settings_have_files_of_their_own() -> None:
+    for seed in ("0", "1", "2"):
+        assert rmbench("run", "--model", "random", "--seed", seed, "--output", "out").stderr
+    names = sorted(path.name for path in Path("out/mini").glob("*.json"))
+    assert names == ["random+seed-1.json", "random+seed-2.json", "random.json"]
+
+
+def test_other_texts_under_one_name_and_version_are_another_result(tmp_path: Path) -> None:
+    suite = Path("own.toml")
+    suite.write_text(OWN, encoding="utf-8")
+    told = []
+    for text in ("long", "longer still"):
+        row = {"id": "1", "subset": "a", "prompt": "p", "chosen": text, "rejected": "no"}
+        Path("own.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        command = ["run", "--model", "length", "--suite", str(suite), "--output", "out"]
+        told.append(rmbench(*command).stderr)
+    assert "kept the earlier result as out/own/length+" in told[1]
+    records = [json.loads(path.read_text()) for path in Path("out/own").glob("*.json")]
+    assert len({record["signature"] for record in records}) == len(records) == 2
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:
@@ -412,7 +440,7 @@ def test_a_partial_run_is_no_entry_of_the_leaderboard() -> None:
 
 def test_a_path_without_results_is_one_line() -> None:
     assert refused("leaderboard", "nowhere") == (
-        "nowhere: no such file or folder; `rmbench run` makes results"
+        "nowhere: no such file; give a result's .json, a folder, or suite/model"
     )
 
 

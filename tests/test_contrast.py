@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import changed
 from scipy import stats as scipy_stats
 from scored import COUNTS, TOY, published, toy_ids, toy_margins, toy_result, toy_suite
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -194,7 +195,7 @@ def test_a_section_without_common_comparisons_is_marked_as_not_comparable() -> N
 
 
 def test_rewards_of_another_run_than_the_records_are_refused() -> None:
-    mixed = replace(OLD, rewards=NEW.rewards)
+    mixed = changed(OLD, rewards=NEW.rewards)
     wins = [item.subsets["a"].wins for item in (NEW, OLD)]
     with pytest.raises(ResultError) as caught:
         compare(mixed, NEW, TOY)
@@ -206,7 +207,7 @@ def test_rewards_of_another_run_than_the_records_are_refused() -> None:
 
 
 def test_without_rewards_the_test_is_unpaired_and_says_so() -> None:
-    bare = replace(OLD, rewards=())
+    bare = changed(OLD, rewards=())
     contrast = compare(bare, NEW, TOY)
     assert not contrast.paired
     assert contrast.notes[-1] == (
@@ -257,7 +258,7 @@ def test_two_published_results_cannot_be_tested() -> None:
 def test_results_on_different_data_are_not_comparable(
     change: dict[str, object], message: str
 ) -> None:
-    other = replace(OLD, suite={**OLD.suite, **change})
+    other = changed(OLD, suite={**OLD.suite, **change})
     with pytest.raises(ResultError) as caught:
         compare(other, NEW, TOY)
     assert "old and new are not comparable" in str(caught.value)
@@ -279,7 +280,7 @@ def test_parts_of_other_comparisons_are_told_apart_by_id() -> None:
 
 
 def test_texts_that_are_not_recorded_are_noted() -> None:
-    imported = replace(OLD, suite={**OLD.suite, "sha256": None})
+    imported = changed(OLD, suite={**OLD.suite, "sha256": None})
     assert any("not recorded" in note for note in compare(imported, NEW, TOY).notes)
 
 
@@ -294,7 +295,7 @@ def test_a_result_of_another_suite_version_is_refused() -> None:
 
 
 def test_settings_that_differ_stand_above_the_table() -> None:
-    other = replace(NEW, settings={"dtype": "bfloat16"}, environment={"torch": "9"})
+    other = changed(NEW, settings={"dtype": "bfloat16"}, environment={"torch": "9"})
     table = compare_table(compare(OLD, other, TOY), alpha=0.05)
     assert table.above == [
         "differs: dtype: A float32, B bfloat16",
@@ -303,17 +304,17 @@ def test_settings_that_differ_stand_above_the_table() -> None:
 
 
 def test_what_a_side_cannot_have_is_one_line() -> None:
-    rule = replace(OLD, model={"id": "length", "kind": "builtin"}, settings={"seed": 0})
-    model = replace(NEW, settings={"dtype": "float32", "template_sha256": "ab" * 32, "seed": 1})
+    rule = changed(OLD, model={"id": "length", "kind": "builtin"}, settings={"seed": 0})
+    model = changed(NEW, settings={"dtype": "float32", "template_sha256": "ab" * 32, "seed": 1})
     assert compare_table(compare(rule, model, TOY), alpha=0.05).above == [
         "A (length) is a rule, to which these do not apply: dtype, template sha256",
         "differs: seed: A 0, B 1",
     ]
-    bare = replace(NEW, settings={})
+    bare = changed(NEW, settings={})
     assert compare_table(compare(model, bare, TOY), alpha=0.05).above == [
         "B (new) was recorded without dtype, seed, template sha256"
     ]
-    other = replace(model, settings={**model.settings, "template_sha256": "cd" * 32})
+    other = changed(model, settings={**model.settings, "template_sha256": "cd" * 32})
     assert compare_table(compare(model, other, TOY), alpha=0.05).above == [
         "differs: template sha256: A abababa, B cdcdcdc"
     ]
@@ -337,7 +338,7 @@ def test_agreement_is_that_of_statsmodels() -> None:
 
 
 def test_results_in_another_order_agree_by_id() -> None:
-    backwards = replace(OLD, rewards=list(reversed(OLD.rewards)))
+    backwards = changed(OLD, rewards=list(reversed(OLD.rewards)))
     found = compare(OLD, backwards, TOY).agreement
     assert found is not None
     assert (found.same, found.kappa) == (1.0, 1.0)

@@ -26,7 +26,7 @@ from rmbench.doctor import examine
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.ways import Engine
 from rmbench.errors import ScorerError
-from rmbench.result.record import file_stem
+from rmbench.result.names import file_stem
 from rmbench.run import evaluate
 from rmbench.scorers.again import group, recheck, recheck_exactly
 from rmbench.scorers.registry import load_scorer

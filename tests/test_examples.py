@@ -41,7 +41,7 @@ def test_an_own_scorer_prints_a_table_of_the_mini_suite() -> None:
         "pooled",
         "sections",
     ]
-    assert lines[-1].startswith("mini:1|example/shared-words|")
+    assert lines[-1].startswith("mini:1-1fb88db|example/shared-words|")
 
 
 def test_an_own_scorer_takes_twenty_lines() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from recorded import changed
 from reports import make_rows, write_suite
 from scipy import stats as scipy_stats
 from scored import COUNTS, TOY, published, toy_ids, toy_margins, toy_result
@@ -216,7 +218,7 @@ def test_junit_marks_what_could_not_be_compared_as_skipped() -> None:
 
 
 def test_junit_stays_xml_whatever_a_model_is_called() -> None:
-    wicked = replace(OLD, model={"id": "\x00<b>&\x1b\ud800"}, signature="]]>\x08")
+    wicked = changed(OLD, model={"id": "\x00<b>&\x1b\ud800"}, signature="]]>\x08")
     root = ElementTree.fromstring(format_gate(gate(OLD, wicked), "junit"))
     assert "<b>&" in str(root[0].get("name"))
 
@@ -285,14 +287,14 @@ def commit(git: Git, *results: Result) -> None:
 
 def find_baseline(place: str, result: Result) -> Result:
     wanted = [(result.suite["name"], result.model["id"])]
-    return read_baselines(place, wanted).find(result)
+    return read_baselines(place, wanted).find(result).result
 
 
 def test_a_folder_is_searched_for_suite_and_model(tmp_path: Path) -> None:
     for result in (OLD, lose("d", 25)):
         write_result(result, tmp_path)
     assert find_baseline(str(tmp_path), OLD).model["id"] == "old"
-    stranger = replace(OLD, model={"id": "stranger"})
+    stranger = changed(OLD, model={"id": "stranger"})
     with pytest.raises(ResultError) as caught:
         find_baseline(str(tmp_path), stranger)
     assert str(caught.value) == (
@@ -302,13 +304,13 @@ def test_a_folder_is_searched_for_suite_and_model(tmp_path: Path) -> None:
 
 
 def test_in_a_folder_the_same_kind_of_run_is_preferred(tmp_path: Path) -> None:
-    plain = replace(OLD, settings={"template": "tokenizer"})
-    bare = replace(OLD, settings={"template": "none"})
+    plain = changed(OLD, settings={"template": "tokenizer"})
+    bare = changed(OLD, settings={"template": "none"})
     for result in (plain, bare):
         write_result(result, tmp_path)
     for result in (plain, bare):
         assert find_baseline(str(tmp_path), result).settings == result.settings
-    other = replace(OLD, settings={"template": "x.jinja", "template_sha256": "ab"})
+    other = changed(OLD, settings={"template": "x.jinja", "template_sha256": "ab"})
     with pytest.raises(ResultError, match="2 results fit"):
         find_baseline(str(tmp_path), other)
 
@@ -336,7 +338,7 @@ def test_in_git_a_path_is_relative_to_where_one_is(
 
 def test_in_git_an_absolute_path_is_that_of_the_revision(git: Git, tmp_path: Path) -> None:
     commit(git, OLD)
-    write_result(replace(lose("d", 25), model=OLD.model), Path("results"))
+    write_result(changed(lose("d", 25), model=OLD.model), Path("results"))
     found = find_baseline(f"main:{tmp_path}/results/toy/old.json", OLD)
     assert found.subsets["d"].wins == OLD.subsets["d"].wins
 
@@ -376,7 +378,7 @@ def test_a_broken_record_in_git_is_named_by_its_revision(git: Git) -> None:
     git("commit", "--all", "--message", "broken")
     with pytest.raises(ResultError) as caught:
         find_baseline("main:results", OLD)
-    assert str(caught.value).startswith("main:results/toy/old.json: not JSON")
+    assert "passed over: main:results/toy/old.json: not JSON" in str(caught.value)
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -404,19 +406,38 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "sections": summary.sections,
         "subsets": summary.subsets,
     }
-    write_result(replace(result, rewards=better, **groups), Path("perfect"))
+    write_result(changed(result, rewards=better, **groups), Path("perfect"))
     return tmp_path
 
 
 @pytest.mark.usefixtures("measured")
 def test_exit_codes_are_0_for_passed_1_for_worse_and_2_for_not_comparable() -> None:
-    assert run("check", "mini/length", "--baseline", "results")[0] == 0
+    shutil.copytree("results", "same")
+    assert run("check", "mini/length", "--baseline", "same")[0] == 0
     code, text, _ = run("check", "results/mini/length.json", "--baseline", "perfect")
     assert code == 1
     assert text.startswith("FAILED")
     code, text, error = run("check", "mini/length", "--baseline", "rewardbench/nothing")
     assert (code, text) == (2, "")
     assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("place", ["results", "results/mini/length.json", "mini/length"])
+def test_a_result_is_never_its_own_baseline(place: str) -> None:
+    code, text, error = run("check", "mini/length", "--baseline", place)
+    assert (code, text) == (2, "")
+    assert f"--baseline {place}: the result would be compared with itself" in error
+    assert "--baseline main:" in error
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_stray_file_of_the_baselines_is_named_on_standard_error() -> None:
+    shutil.copytree("results", "same")
+    Path("same", "check.json").write_text("{}", encoding="utf-8")
+    code, _, error = run("check", "mini/length", "--baseline", "same")
+    assert code == 0
+    assert "passed over: same/check.json: not a result of rmbench" in error
 
 
 @pytest.mark.usefixtures("measured")
@@ -520,7 +541,7 @@ def test_a_baseline_is_read_once(tmp_path: Path) -> None:
     baselines = read_baselines(str(tmp_path), [("toy", "old")])
     for file in (tmp_path / "toy").iterdir():
         file.unlink()
-    assert [item.id for item in baselines.find(OLD).rewards] == toy_ids()
+    assert [item.id for item in baselines.find(OLD).result.rewards] == toy_ids()
 
 
 # --- real data -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from recorded import changed
 from scored import TOY, toy_suite
 
 from rmbench.answers.judgements import Judgement
@@ -345,7 +346,7 @@ def test_accuracies_alone_become_a_published_result(tmp_path: Path) -> None:
     # The weights of Y stand in the suite, X's would need counts.
     assert {name: item.accuracy for name, item in result.sections.items()} == {"Y": 0.25}
     assert result.subsets["a"].accuracy == 1.0
-    assert read_result(write_result(result, tmp_path / "out")) == replace(result)
+    assert read_result(write_result(result, tmp_path / "out")) == changed(result)
 
 
 def test_with_the_suites_rows_all_sections_follow(tmp_path: Path, shorter: Result) -> None:

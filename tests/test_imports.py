@@ -36,7 +36,7 @@ ORDER = [
 
 # Everything that is not the standard library, and who may import it. numpy is for all.
 THIRD_PARTY = {
-    "pydantic": {"options", "suite", "result", "answers", "scorers"},
+    "pydantic": {"answers", "options", "result", "scorers", "suite"},
     "torch": {"engine", "checkpoint", "scorers"},
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
@@ -44,6 +44,9 @@ THIRD_PARTY = {
     "datasets": {"suite"},
     "pyarrow": {"suite"},
     "pandas": {"result"},
+    "pydantic_core": {"suite", "result"},
+    "annotated_types": {"result"},
+    "typing_extensions": {"result"},
     "platformdirs": {"cache"},
     "tabulate": {"show"},
     "jinja2": {"checkpoint", "show"},
@@ -53,7 +56,10 @@ THIRD_PARTY = {
     "click": {"cli"},
     "tqdm": {"cli"},
 }
-DISTRIBUTIONS = {"yaml": "pyyaml"}  # where it is not the module's own name
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "pydantic_core": "pydantic",
+}  # where it is not the module's own name
 HEAVY = {"torch", "transformers", "datasets", "pandas", "pyarrow", "matplotlib", "scipy"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

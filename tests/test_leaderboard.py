@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded import analyses
+from recorded import analyses, changed
 from scored import TOY, published, toy_margins, toy_result
 
 from rmbench.accuracy.aggregate import Accuracy
@@ -95,7 +94,7 @@ def test_ranks_begin_at_1_and_never_contradict_an_interval(
         low, middle, high = sorted(triple)
         number = Accuracy(accuracy=middle, low=low, high=high, n=9, wins=0, ties=0)
         averages = {"pooled": number, "sections": number}
-        results.append(replace(item, model={"id": str(i)}, averages=averages))
+        results.append(changed(item, model={"id": str(i)}, averages=averages))
     found = board(*results)
     assert min(row.rank for row in found.rows if row.rank is not None) == 1
     for one in found.rows:
@@ -143,8 +142,8 @@ def test_the_mean_of_published_sections_is_computed_and_said_to_be() -> None:
 
 def test_partial_runs_and_other_versions_are_left_out() -> None:
     whole = toy_result(toy_margins(1), model="whole")
-    part = replace(whole, model={"id": "part"}, partial=10)
-    old = replace(whole, model={"id": "old"}, suite={**whole.suite, "version": 0})
+    part = changed(whole, model={"id": "part"}, partial=10)
+    old = changed(whole, model={"id": "old"}, suite={**whole.suite, "version": 0})
     found = board(whole, part, old)
     assert list(ranks(found)) == ["whole"]
     assert "left out: 1 result of another suite version" in found.notes
@@ -160,7 +159,7 @@ def test_published_rows_are_marked_and_cited() -> None:
 
 def test_analyses_stand_in_json_and_csv() -> None:
     plain = toy_result(toy_margins(1), model="plain")
-    known = replace(plain, model={"id": "known"}, analyses=analyses())
+    known = changed(plain, model={"id": "known"}, analyses=analyses())
     (record,) = json.loads(as_json([board(known, plain)]))
     found = {row["model"]: row["analyses"] for row in record["rows"]}
     expected = known.to_dict()["analyses"]
@@ -174,14 +173,14 @@ def test_analyses_stand_in_json_and_csv() -> None:
 
 def test_results_on_other_texts_are_pointed_out() -> None:
     one = toy_result(toy_margins(1), model="one")
-    two = replace(one, model={"id": "two"}, suite={**one.suite, "sha256": "1" * 64})
+    two = changed(one, model={"id": "two"}, suite={**one.suite, "sha256": "1" * 64})
     assert "toy: these results are not all on the same texts" in board(one, two).notes
 
 
 def test_only_settings_that_differ_are_shown() -> None:
     first = toy_result(toy_margins(1), model="a", settings={"dtype": "float32", "template": "none"})
-    second = replace(first, model={"id": "b"}, settings={"dtype": "bfloat16", "template": "none"})
-    builtin = replace(first, model={"id": "length"}, settings={})
+    second = changed(first, model={"id": "b"}, settings={"dtype": "bfloat16", "template": "none"})
+    builtin = changed(first, model={"id": "length"}, settings={})
     table = leaderboard_table(board(first, second, builtin))
     assert table.columns[-1] == "settings"
     assert {row[0]: row[-1] for row in table.rows} == {
@@ -195,17 +194,17 @@ def test_only_settings_that_differ_are_shown() -> None:
 def test_a_models_own_limit_and_template_are_no_settings_that_differ() -> None:
     own = {"max_length": 512, "on_overflow": "error", "template_sha256": "a"}
     first = toy_result(toy_margins(1), model="a", settings=own)
-    second = replace(
+    second = changed(
         first, model={"id": "b"}, settings={**own, "max_length": 9, "template_sha256": "b"}
     )
     assert "settings" not in leaderboard_table(board(first, second)).columns
-    cut = replace(second, settings={**second.settings, "on_overflow": "drop"})
+    cut = changed(second, settings={**second.settings, "on_overflow": "drop"})
     assert leaderboard_table(board(first, cut)).rows[0][-1]
 
 
 def test_results_of_one_name_from_two_folders_both_have_a_row() -> None:
     old, new = (
-        replace(
+        changed(
             toy_result(toy_margins(seed)),
             model={"id": "my-rm", "revision": f"sha256:{seed}23456789"},
         )
@@ -217,7 +216,7 @@ def test_results_of_one_name_from_two_folders_both_have_a_row() -> None:
 
 def test_two_ways_of_running_one_model_are_two_rows() -> None:
     plain = toy_result(toy_margins(1), model="m", settings={"template": "tokenizer"})
-    bare = replace(plain, settings={"template": "none"})
+    bare = changed(plain, settings={"template": "none"})
     assert len(board(plain, bare).rows) == 2
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard, metadata_load
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import changed
 from scored import TOY, published, toy_margins, toy_result
 
 from rmbench.cli import main
@@ -81,7 +82,7 @@ def test_huggingface_hub_reads_every_number_back(tmp_path: Path) -> None:
 def test_a_card_says_which_rows_of_the_hub_were_scored() -> None:
     suite = load_suite("rewardbench")
     result = next(r for r in read_published() if r.suite["name"] == "rewardbench")
-    result = replace(result, suite={**result.suite, "revision": "abc123"})
+    result = changed(result, suite={**result.suite, "revision": "abc123"})
     (entry,) = model_index([result], {"rewardbench": suite})
     assert entry["results"][0]["dataset"] == {
         "name": "RewardBench",
@@ -93,7 +94,7 @@ def test_a_card_says_which_rows_of_the_hub_were_scored() -> None:
 
 def test_several_suites_are_several_entries_of_one_model() -> None:
     other = replace(TOY, name="other", title="Other", source=replace(TOY.source, path="o.jsonl"))
-    second = replace(RESULT, suite={**RESULT.suite, "name": "other"})
+    second = changed(RESULT, suite={**RESULT.suite, "name": "other"})
     (entry,) = model_index([RESULT, second], {"toy": TOY, "other": other})
     assert entry["name"] == "my-rm"
     assert [item["dataset"]["name"] for item in entry["results"]] == ["Toy", "Other"]
@@ -106,7 +107,7 @@ def test_what_cannot_stand_on_a_card_is_refused() -> None:
     with pytest.raises(ResultError, match="org/my-rm on toy: given twice"):
         model_index([RESULT, RESULT], suites)
     with pytest.raises(ResultError, match="org/my-rm on toy: a partial run"):
-        model_index([replace(RESULT, partial=3)], suites)
+        model_index([changed(RESULT, partial=3)], suites)
 
 
 # --- merging -------------------------------------------------------------------------------------

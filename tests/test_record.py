@@ -11,16 +11,17 @@ from recorded import THIRD, a_result, analyses, files, published
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.errors import ResultError
-from rmbench.result.record import Result, file_stem, subset_of
+from rmbench.result.names import file_stem
+from rmbench.result.record import Result, subset_of
 from rmbench.result.store import read_result, write_result
 
 
 def test_keys_stand_in_one_order_whatever_a_result_has() -> None:
     keys = list(published(partial=2).to_dict())
     assert keys[:6] == ["schema", "source", "citation", "partial", "suite", "model"]
-    assert keys[6:11] == ["settings", "signature", "averages", "sections", "subsets"]
-    assert list(a_result(analyses=analyses()).to_dict())[9] == "analyses"
-    assert keys[11:] == ["audit", "environment", "timing", "date"]
+    assert keys[6:12] == ["settings", "usual", "signature", "averages", "sections", "subsets"]
+    assert list(a_result(analyses=analyses()).to_dict())[10] == "analyses"
+    assert keys[12:] == ["audit", "environment", "timing", "date"]
 
 
 def test_headline_and_find_name_the_suites_numbers() -> None:
@@ -72,9 +73,17 @@ def test_an_id_belongs_to_the_longest_subset_it_begins_with() -> None:
         ),
         (
             {"settings": {"on_overflow": "drop", "max_length": 2048}},
-            "org--name+drop-2048",
+            "org--name+on_overflow-drop+max_length-2048",
         ),
-        ({"settings": {"on_overflow": "error", "max_length": 2048}}, "org--name"),
+        (
+            {
+                "settings": {"on_overflow": "error", "max_length": 2048},
+                "usual": {"on_overflow": "error", "max_length": 2048},
+            },
+            "org--name",
+        ),
+        ({"settings": {"seed": 1, "votes": 8}, "usual": {"seed": 1}}, "org--name+votes-8"),
+        ({"settings": {"prompt": "a\nb"}}, "org--name+prompt-7e18f73"),
     ],
 )
 def test_a_stem_tells_model_and_kind_of_run(changes: dict[str, Any], stem: str) -> None:
@@ -162,7 +171,8 @@ def test_a_wicked_id_is_written_inside_the_folder_and_reads_back(
     path = write_result(a_result(model or "-"), tmp_path / "out")
     assert path.parent == tmp_path / "out" / "small"
     assert len(files(tmp_path)) == 2
-    assert read_result(path).model["id"] == (model or "-")
+    # Half a surrogate pair becomes the text of its escape.
+    assert read_result(path).model["id"] == (model or "-").replace("\udcff", r"\udcff")
 
 
 def test_a_suite_name_never_leaves_the_folder(tmp_path: Path) -> None:

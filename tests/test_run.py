@@ -13,9 +13,10 @@ import pytest
 import rmbench
 from rmbench import Conversation, Scored, ScorerError, ScorerInfo
 from rmbench.answers.lines import read_judgements
-from rmbench.result.record import Result
+from rmbench.result.record import Result, SuiteFacts
+from rmbench.result.signature import sign
 from rmbench.result.store import read_result, write_result
-from rmbench.run import recompute, signature
+from rmbench.run import recompute
 from rmbench.suite.definition import load_suite
 from rmbench.wording import percent
 
@@ -115,7 +116,9 @@ def test_a_scorer_sees_prompt_and_response_in_the_order_of_the_suite(suite: str)
 def test_the_record_says_what_was_run(suite: str) -> None:
     record = score(suite, [0.0] * 8, timing={"tokens": 12}).to_dict()
     assert record["source"] == "measured"
-    assert record["signature"] == f"small:1|org/fixed|rmbench:{metadata.version('rmbench')}"
+    digest = record["suite"]["sha256"][:7]
+    release = metadata.version("rmbench")
+    assert record["signature"] == f"small:1-{digest}|org/fixed|rmbench:{release}"
     assert record["model"]["id"] == "org/fixed"
     assert record["suite"]["comparisons"] == 4
     assert record["suite"]["origin"] == "small.jsonl"
@@ -237,7 +240,7 @@ def test_recomputing_without_a_subset_is_an_error(suite: str) -> None:
         recompute(load_suite(suite), ["a"], score(suite, [0.0] * 8).rewards[:1])
 
 
-def test_a_signature_holds_what_sets_the_rewards(suite: str) -> None:
+def test_a_signature_holds_what_sets_the_rewards() -> None:
     info = ScorerInfo(
         id="org/m",
         kind="classifier",
@@ -246,14 +249,19 @@ def test_a_signature_holds_what_sets_the_rewards(suite: str) -> None:
             "dtype": "bfloat16",
             "template": "my.jinja",
             "template_sha256": "fedcba9876543210",
+            "pooling": "model",
             "max_length": 2048,
             "on_overflow": "drop",
-            "seed": 3,
+            "system_prompt": "Be kind.",
+            "votes": [1, 2],
         },
+        usual={"dtype": "bfloat16", "pooling": "model", "max_length": 4096},
     )
-    assert signature(load_suite(suite), info, partial=None) == (
-        "small:1|org/m@0123456|bfloat16|tmpl:my.jinja-fedcba9|drop:2048|seed:3"
-        f"|rmbench:{metadata.version('rmbench')}"
+    facts: SuiteFacts = {"name": "s", "version": 3, "headline": "h", "sha256": "ee5efc8" + "0" * 57}
+    # sha256sum of "Be kind." and of "[1, 2]"
+    assert sign(facts, info, partial=20) == (
+        "s:3-ee5efc8|org/m@0123456|bfloat16|tmpl:my.jinja-fedcba9|max_length:2048|on_overflow:drop"
+        f"|sys:5499bef|votes:3a316d6|partial:20|rmbench:{metadata.version('rmbench')}"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded import changed
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import Analyses, LengthBias, Sureness
@@ -234,7 +235,7 @@ def test_weights_other_than_the_counts_are_told() -> None:
 
 def test_of_a_rule_below_chance_nobody_asks_whether_it_is_a_cost_model() -> None:
     model = a_result(audit={"below_chance": True})
-    rule = replace(model, model={"id": "length", "kind": "builtin"})
+    rule = changed(model, model={"id": "length", "kind": "builtin"})
     assert audit_notes(model, SUITE) == [
         "audit: below chance: does a low reward mean a good response (a cost model)?"
     ]
@@ -257,7 +258,7 @@ def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
     ]
     even = replace(bias, shorter=longer)
     quiet = a_result(analyses=Analyses(length=even, calibration=replace(sure, error=0.01)))
-    rule = replace(told, model={"id": "length", "kind": "builtin"})
+    rule = changed(told, model={"id": "length", "kind": "builtin"})
     for result in (quiet, rule, a_result()):
         assert not any(
             note.startswith(("length", "calib")) for note in result_table(result, SUITE).notes

@@ -58,5 +58,5 @@ def test_unpacked_elsewhere_it_runs_the_demo(wheel: Path, tmp_path: Path) -> Non
         text=True,
     )
     assert outcome.returncode == 0, outcome.stderr
-    assert "mini:1|tiny@" in outcome.stdout
+    assert "mini:1-1fb88db|tiny@" in outcome.stdout
     assert (tmp_path / "out" / "mini" / "tiny.jsonl").is_file()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import SUITE_FILE
+from rmbench.cli.options import SUITE_FILE, tell_passed_over
 
 if TYPE_CHECKING:
     from rmbench.compare.baselines import Baselines
+    from rmbench.result.find import Found
     from rmbench.result.record import Result
     from rmbench.suite.feed import Feed
 
@@ -83,20 +84,39 @@ def check(
     from rmbench.compare.contrast import compare
     from rmbench.compare.gate import Limits
     from rmbench.compare.gate import check as hold
-    from rmbench.result.find import find_result
+    from rmbench.result.find import find_one
     from rmbench.show.gate import format_gate, write_gate
     from rmbench.suite.definition import load_suite
 
-    new = find_result(result)
+    found = find_one(result)
+    new = found.result
     suite = suite_of(new, load_suite(suite_file) if suite_file else None)
     baselines = read_baselines(baseline, [(suite.name, str(new.model["id"]))])
-    contrast = compare(baselines.find(new), new, suite)
+    tell_passed_over(baselines.passed_over)
+    contrast = compare(_not_itself(result, found, baselines), new, suite)
     gate = hold(contrast, Limits(alpha=alpha, max_drop=max_drop))
     for path in outputs:
         write_gate(gate, path)
     click.echo(format_gate(gate, fmt))
     if not gate.passed:
         sys.exit(1)
+
+
+def _not_itself(name: str, new: "Found", baselines: "Baselines") -> "Result":
+    """Return the baseline of a result, once it is another file.
+
+    Raises:
+        ResultError: it is the very file, against which nothing ever fails.
+    """
+    from rmbench.errors import ResultError
+
+    old = baselines.find(new.result)
+    if _real(Path(old.name)) == _real(Path(new.name)):
+        raise ResultError(
+            f"--baseline {baselines.place}: the result would be compared with itself ({name}); give"
+            f" another, such as what git has: --baseline main:{baselines.place}"
+        )
+    return old.result
 
 
 def open_baselines(
@@ -129,12 +149,12 @@ def open_baselines(
     baselines = read_baselines(place, [(r.suite["name"], r.model["id"]) for r in planned])
     for result in planned:
         baselines.check(result)
+    tell_passed_over(baselines.passed_over)
     return baselines
 
 
 def _is_overwritten(place: str, output: Path, planned: "Sequence[Result]") -> bool:
-    from rmbench.result.record import safe_name
-    from rmbench.result.store import suite_folder
+    from rmbench.result.names import safe_name, suite_folder
 
     path = Path(place)
     if path.is_dir():
@@ -175,7 +195,8 @@ def gate_results(
     is_data = fmt in ("json", "csv")
     passed = True
     for result in results:
-        contrast = compare(baselines.find(result), result, suites[result.suite["name"]])
+        old = baselines.find(result).result
+        contrast = compare(old, result, suites[result.suite["name"]])
         gate = hold(contrast, Limits(alpha=limits[0], max_drop=limits[1]))
         click.echo(format_gate(gate, "table" if is_data else fmt) + "\n", err=is_data)
         passed = passed and gate.passed

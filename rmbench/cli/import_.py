@@ -28,7 +28,7 @@ def import_(
     """
     from rmbench.errors import ResultError
     from rmbench.importing import import_results
-    from rmbench.result.store import find_earlier, write_result
+    from rmbench.result.store import find_replaced, write_result
     from rmbench.show.leaderboard import build_boards, leaderboard_table
     from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
     from rmbench.suite.definition import load_suite
@@ -36,8 +36,8 @@ def import_(
     suite = load_suite(name)
     results = import_results(file, suite, model=model, data=path_of(data, suite.name))
     for result in results:
-        earlier = find_earlier(result, output)
-        if earlier is not None and earlier.model.get("kind") != result.model.get("kind"):
+        replaced = find_replaced(result, output)
+        if replaced is not None and replaced[0].model.get("kind") != result.model.get("kind"):
             raise ResultError(
                 f"{output}: a measured result of {result.model['id']} on {suite.name} stands there;"
                 " give another --model name or --output"

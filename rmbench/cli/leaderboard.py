@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rmbench.cli.options import tell_passed_over
+
 if TYPE_CHECKING:
     from rmbench.result.record import Result
     from rmbench.show.leaderboard import Board
@@ -16,7 +18,7 @@ __all__ = ["leaderboard"]
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[RESULT]...")
 @click.option(
     "--suite",
     "names",
@@ -47,7 +49,7 @@ __all__ = ["leaderboard"]
     "--verify", is_flag=True, help="With --update: write nothing, fail when the table is stale."
 )
 def leaderboard(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     names: tuple[str, ...],
     sort: str | None,
     intervals: bool,
@@ -85,13 +87,16 @@ def leaderboard(
         _update(update, text, verify=verify)
 
 
-def _read(paths: Sequence[Path]) -> "list[Result]":
+def _read(paths: Sequence[str]) -> "list[Result]":
     """Return the results below the paths; by default those of ``results`` and the published."""
-    from rmbench.result.record import file_stem
-    from rmbench.result.store import find_results, read_published, read_result
+    from rmbench.result.find import find_results
+    from rmbench.result.names import file_stem
+    from rmbench.result.store import read_published
 
-    default = [Path("results")] if Path("results").is_dir() else []
-    results = [read_result(path) for path in find_results(paths or default)]
+    default = ["results"] if Path("results").is_dir() else []
+    listing = find_results(paths or default)
+    tell_passed_over(listing.passed_over)
+    results = listing.results
     if not paths:
         known = {(item.suite["name"], file_stem(item)) for item in results}
         published = read_published()

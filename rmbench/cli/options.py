@@ -22,6 +22,7 @@ __all__ = [
     "model_options",
     "open_cache",
     "path_of",
+    "tell_passed_over",
     "tell_unused",
 ]
 
@@ -182,3 +183,11 @@ def _is_used(name: str, model: str, models: Sequence[str]) -> bool:
     if name == "seed":  # where random is among the models, it is meant for that one
         return "random" in models
     return model not in BASELINES
+
+
+def tell_passed_over(lines: Sequence[str]) -> None:
+    """Name the files of a folder that were no records, on standard error."""
+    from rmbench.wording import printable
+
+    for line in lines:
+        click.echo(f"rmbench: {printable(line)}", err=True)

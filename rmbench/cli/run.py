@@ -87,7 +87,8 @@ def run(
     rmbench run --model SultanR/SmolTulu-1.7b-RM          the model card's table
     rmbench run --model ./my-rm --suite rewardbench --data rewardbench=FILE
     """
-    from rmbench.result.store import check_folder, suite_folder
+    from rmbench.result.names import suite_folder
+    from rmbench.result.store import check_folder
 
     _check_gate_options(baseline, max_drop)
     if is_plan and baseline is not None:
@@ -200,7 +201,7 @@ def _run_model(
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
-    from rmbench.result.store import find_earlier, write_result
+    from rmbench.result.store import find_replaced, write_result
     from rmbench.run import evaluate_feed
     from rmbench.scorers.registry import load_scorer
     from rmbench.wording import printable
@@ -211,15 +212,25 @@ def _run_model(
         scorer = load_scorer(model, options, progress=progress, cache=cache)
         for feed in feeds:
             result = evaluate_feed(feed, scorer)
-            earlier = find_earlier(result, output)
+            replaced = find_replaced(result, output)
             path = write_result(result, output)
             click.echo(f"written: {path}", err=True)
-            if earlier is not None and earlier.signature != result.signature:
-                click.echo(printable(f"in place of: {earlier.signature}"), err=True)
+            if replaced is not None:
+                _tell_replaced(replaced[0], replaced[1], result)
             results.append(result)
     for name, seen in results[0].audit.get("warnings", {}).items() if results else ():
         click.echo(printable(f"warning: {model}: {name}: {seen}; see `rmbench doctor`"), err=True)
     return results
+
+
+def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> None:
+    """Say what became of the record that stood where this one was written."""
+    from rmbench.wording import printable
+
+    if kept is not None:
+        click.echo(printable(f"kept the earlier result as {kept}: {earlier.signature}"), err=True)
+    elif earlier.signature != result.signature:
+        click.echo(printable(f"overwrote {earlier.signature}"), err=True)
 
 
 class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)

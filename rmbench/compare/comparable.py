@@ -1,7 +1,6 @@
 """May two results be compared, by which suite, and what was set differently?"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from statistics import fmean
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ def with_means(result: Result, suite: Suite) -> Result:
         known = [part.accuracy for part in parts if part is not None]
         if known and len(known) == len(parts) and average.name not in averages:
             averages[average.name] = Accuracy(accuracy=fmean(known))
-    return replace(result, averages=averages)
+    return result.model_copy(update={"averages": averages})
 
 
 def title_of(result: Result) -> str:
@@ -86,10 +85,9 @@ def check_comparable(old: Result, new: Result) -> list[str]:
         ("name", "compare results of one suite"),
         ("version", "run the older one again"),
     ):
-        if old.suite[key] != new.suite[key]:
-            raise ResultError(
-                f"{both}: suite {key} {old.suite[key]} and {new.suite[key]}; {remedy}"
-            )
+        values = [dict(item.suite)[key] for item in (old, new)]
+        if values[0] != values[1]:
+            raise ResultError(f"{both}: suite {key} {values[0]} and {values[1]}; {remedy}")
     if old.partial != new.partial:
         parts = [
             "all comparisons" if item.partial is None else counted(item.partial, "comparisons")

@@ -1,76 +1,140 @@
-"""The record of one scorer on one suite: what it holds, its signature, its file's name."""
+"""The record of one scorer on one suite: what it holds, declared once."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired
+
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SkipValidation, with_config
+from typing_extensions import TypedDict
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.analysis import Analyses, LengthBias
+from rmbench.accuracy.analysis import Analyses
 from rmbench.answers.judgements import Judgement
 from rmbench.errors import ResultError
+from rmbench.scorers.contract import Gives, Scale
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = [
-    "DIGITS",
-    "SLICE_COLUMNS",
-    "Result",
-    "file_stem",
-    "formatting",
-    "safe_name",
-    "subset_of",
-]
+__all__ = ["SLICE_COLUMNS", "Audit", "ModelFacts", "Result", "SuiteFacts", "subset_of"]
 
-SCHEMA: Final = 1
-DIGITS: Final = 6
+SCHEMA: Final = 2
 SLICE_COLUMNS: Final = ("level", "name", "accuracy", "low", "high", "n", "wins", "ties")
-# Windows opens a device for these, whatever follows the first dot.
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# What rmbench itself puts at the end of a stem.
-_MARKED = re.compile(r".*\.(published|partial-\d+)")
+GROUPS: Final = ("averages", "sections", "subsets")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+def _is_text(value: Any) -> str:
+    # Data of others can hold half a surrogate pair, which pydantic's own str refuses.
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+Text = Annotated[str, PlainValidator(_is_text)]
+Count = Annotated[int, Ge(0)]
+
+
+@with_config(extra="forbid", strict=True)
+class SuiteFacts(TypedDict):
+    """What was compared.
+
+    ``sha256`` and ``comparisons`` are of the comparisons that the suite has, ``origin`` and
+    ``revision`` say where its rows were read; ``definition`` is the suite's own file, so that a
+    record is understood without it.
+    """
+
+    name: Text
+    version: int
+    headline: Text
+    sha256: NotRequired[Text | None]
+    comparisons: NotRequired[Count | None]
+    origin: NotRequired[Text | None]
+    revision: NotRequired[Text | None]
+    definition: NotRequired[dict[str, Any] | None]
+
+
+@with_config(extra="forbid", strict=True)
+class ModelFacts(TypedDict):
+    """Who answered; see `rmbench.scorers.contract.ScorerInfo`."""
+
+    id: Text
+    revision: NotRequired[Text | None]
+    kind: NotRequired[Text | None]
+    parameters: NotRequired[Count | None]
+    gives: NotRequired[Gives]
+    scale: NotRequired[Scale]
+
+
+@with_config(extra="allow", strict=True)
+class _Audit(TypedDict, total=False):
+    """What could mislead about the numbers, counted; scorers may count more."""
+
+    ties: Count | None
+    near_ties: Count | None
+    dropped: Count | None
+    identical_inputs: Count | None
+    identical_responses: Count | None
+    duplicates: Count | None
+    empty: Count | None
+    equal_scores: Count | None
+    overflowed: Count | None
+    longest: Count | None
+    flips_to_move: Count | None
+    below_chance: bool
+    warnings: dict[Text, Text]
+    refused_batching: dict[Text, Any]
+    rechecked: dict[Text, Any] | None
+    exact: dict[Text, Any] | None
+
+
+if TYPE_CHECKING:  # scorers count what they like, under any name
+    Audit = dict[str, Any]
+else:
+    Audit = _Audit
+
+
+class Result(BaseModel):
     """One scorer on one suite; every field but ``rewards`` stands in the record's JSON.
 
     Attributes:
         source: ``measured``, or ``published`` for numbers copied from a card or paper.
-        suite: name, version, sha256, comparisons, headline.
-        model: id, revision, kind, parameters.
-        settings: what can move a reward.
+        citation: where published numbers stand.
+        partial: how many comparisons a run with a limit scored; None for a whole run.
+        suite: what was compared.
+        model: who answered.
+        settings: what can move an answer.
+        usual: the settings of a plain run; what differs from them stands in the file's name.
         signature: one line that says how the numbers were made; None for published ones.
         averages, sections, subsets: accuracies by name.
-        analyses: what stands behind the accuracies; None for published ones and in records of
+        analyses: what is behind the accuracies; None for published ones and in records of
             earlier releases.
         audit: counts of what could mislead.
         environment: versions and device.
         timing: seconds and tokens.
         date: ISO 8601, UTC.
-        partial: how many comparisons a run with a limit scored; None for a whole run.
-        citation: where published numbers stand.
         rewards: one entry per comparison in the suite's order; empty for published numbers.
     """
 
-    source: str
-    suite: Mapping[str, Any]
-    model: Mapping[str, Any]
-    averages: Mapping[str, Accuracy]
-    sections: Mapping[str, Accuracy] = field(default_factory=dict)
-    subsets: Mapping[str, Accuracy] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    signature: str | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    source: Literal["measured", "published"]
+    citation: Text | None = None
+    partial: Annotated[int, Ge(1)] | None = None
+    suite: SuiteFacts
+    model: ModelFacts
+    settings: dict[Text, Any] = Field(default_factory=dict)
+    usual: dict[Text, Any] = Field(default_factory=dict)
+    signature: Text | None = None
+    averages: dict[Text, Accuracy]
+    sections: dict[Text, Accuracy] = Field(default_factory=dict)
+    subsets: dict[Text, Accuracy] = Field(default_factory=dict)
     analyses: Analyses | None = None
-    audit: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    timing: Mapping[str, Any] = field(default_factory=dict)
-    date: str = ""
-    partial: int | None = None
-    citation: str | None = None
-    rewards: Sequence[Judgement] = ()
+    audit: Audit = Field(default_factory=dict)
+    environment: dict[Text, Any] = Field(default_factory=dict)
+    timing: dict[Text, Any] = Field(default_factory=dict)
+    date: Text = ""
+    rewards: SkipValidation[Sequence[Judgement]] = Field(default=(), exclude=True)
 
     @property
     def headline(self) -> Accuracy | None:
@@ -109,58 +173,32 @@ class Result:
         return pandas.DataFrame(self.slices(), columns=SLICE_COLUMNS).astype(counts | shares)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it stands in its JSON file, keys in their fixed order."""
-        record: dict[str, Any] = {"schema": SCHEMA, "source": self.source}
-        if self.citation is not None:
-            record["citation"] = self.citation
-        if self.partial is not None:
-            record["partial"] = self.partial
-        record |= {"suite": dict(self.suite), "model": dict(self.model)}
-        record |= {"settings": dict(self.settings), "signature": self.signature}
-        for group in ("averages", "sections", "subsets"):
-            accuracies: Mapping[str, Accuracy] = getattr(self, group)
-            record[group] = {name: _to_numbers(item) for name, item in accuracies.items()}
-        if self.analyses is not None:
-            record["analyses"] = _analyses_record(self.analyses)
-        record |= {"audit": dict(self.audit), "environment": dict(self.environment)}
-        record |= {"timing": dict(self.timing), "date": self.date}
+        """Return the record as it stands in its JSON file, keys in their fixed order.
+
+        Numbers keep all their digits: what is shown is rounded once, where it is shown.
+        """
+        record: dict[str, Any] = {"schema": SCHEMA}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            is_left_out = value is None and field.default is None and name != "signature"
+            if not field.exclude and not is_left_out:
+                record[name] = plain(value)
         return record
 
 
-def _to_numbers(item: Accuracy) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"accuracy": round(item.accuracy, DIGITS)}
-    if item.n is None:
-        return numbers
-    assert item.low is not None and item.high is not None, "counts come with an interval"
-    numbers |= {"low": round(item.low, DIGITS), "high": round(item.high, DIGITS)}
-    return numbers | {"n": item.n, "wins": item.wins, "ties": item.ties}
-
-
-def _analyses_record(analyses: Analyses) -> dict[str, Any]:
-    found = analyses.calibration
-    calibration = None
-    if found is not None:
-        calibration = {key: _rounded(value) for key, value in asdict(found).items()}
-    length = None if analyses.length is None else _length_record(analyses.length)
-    return {"length": length, "calibration": calibration}
-
-
-def _length_record(bias: LengthBias) -> dict[str, Any]:
-    sides = {"longer": bias.longer, "equal": bias.equal, "shorter": bias.shorter}
-    fit = None if bias.fit is None else bias.fit._asdict()
-    return {
-        **{name: item and _to_numbers(item) for name, item in sides.items()},
-        "fit": fit and {key: _rounded(value) for key, value in fit.items()},
-        "bins": [
-            {"from": part.low, "to": part.high, "middle": part.middle} | _to_numbers(part.accuracy)
-            for part in bias.bins
-        ],
-    }
-
-
-def _rounded(value: float) -> float:
-    """Return a number with as many significant digits as are kept; whole numbers as they are."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; an accuracy without counts is its number alone."""
+    if isinstance(value, Accuracy):
+        return {key: item for key, item in asdict(value).items() if item is not None}
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
 
 
 def subset_of(identity: str, subsets: Iterable[str]) -> str:
@@ -173,56 +211,3 @@ def subset_of(identity: str, subsets: Iterable[str]) -> str:
     if not fitting:
         raise ResultError(f'rewards of "{identity}": the record has no subset it belongs to')
     return max(fitting, key=len)
-
-
-# --- names ---------------------------------------------------------------------------------------
-
-
-def file_stem(result: Result) -> str:
-    """Return the name of a result's files without suffix, the same for the same kind of run.
-
-    The model's id with ``--`` for ``/``, and what sets this run apart from a plain one: a template
-    that is not the tokenizer's own, a limit of length, part of the suite. Made of letters, digits,
-    ``.``, ``_``, ``-`` and ``+`` alone, so that no id can leave the folder; an id that cannot be
-    read back from its name has a digest beside it, so that no two ids share one.
-    """
-    words = [safe_name(str(result.model["id"]))]
-    template = result.settings.get("template", "tokenizer")
-    if template != "tokenizer":
-        digest = result.settings.get("template_sha256") or ""
-        words.append(safe_name(f"tmpl-{template}-{digest[:7]}".rstrip("-")))
-    if result.settings.get("on_overflow", "error") != "error":
-        words.append(safe_name(f"{result.settings['on_overflow']}-{result.settings['max_length']}"))
-    words += [word.replace(":", "-") for word in formatting(result.settings)]
-    if result.source == "published":
-        return "+".join(words) + ".published"
-    return "+".join(words) + (f".partial-{result.partial}" if result.partial else "")
-
-
-def formatting(settings: Mapping[str, Any]) -> list[str]:
-    """Return what was asked of the text beyond the template, as ``sys:1a2b3c4`` or ``eos:always``.
-
-    The system prompt stands with the first digits of its sha256; what was left to the model is left
-    out, so that a plain run has none.
-    """
-    words = []
-    prompt = settings.get("system_prompt")
-    if prompt is not None:
-        digest = hashlib.sha256(str(prompt).encode(errors="surrogatepass")).hexdigest()
-        words.append(f"sys:{digest[:7]}")
-    for name in ("bos", "eos", "pooling"):
-        if settings.get(name, "model") != "model":
-            words.append(f"{name}:{settings[name]}")
-    return words
-
-
-def safe_name(text: str) -> str:
-    """Return a name of letters, digits, ``.``, ``_``, ``-`` and ``+`` that no other text has."""
-    name = text.replace("/", "--")
-    is_faithful = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name) is not None
-    is_faithful = is_faithful and name.replace("--", "/") == text and not name.endswith(".")
-    if is_faithful and not _RESERVED.fullmatch(name) and not _MARKED.fullmatch(name):
-        return name
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
-    readable = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
-    return f"{readable}+{digest}"

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,14 @@ from rmbench.checkpoint.encode import Encoded, Encoder, Template
 from rmbench.checkpoint.findings import WARNING, Check
 from rmbench.checkpoint.identity import digest_folder, file_digest
 from rmbench.checkpoint.network_findings import check_place
-from rmbench.checkpoint.opening import Checkpoint, Loaded, load_weights, open_checkpoint, refuse
+from rmbench.checkpoint.opening import (
+    Checkpoint,
+    Loaded,
+    choose_dtype,
+    load_weights,
+    open_checkpoint,
+    refuse,
+)
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.engine.pooling import with_pooling
@@ -208,20 +215,37 @@ def _note(found: list[Check], checks: list[Check] | None, name: str) -> list[Che
 
 def _describe(checkpoint: Checkpoint, loaded: Loaded, cache: Cache | None) -> ScorerInfo:
     network, options = loaded.network, checkpoint.options
+    settings = {
+        "dtype": loaded.dtype,
+        "attention": getattr(network.config, "_attn_implementation", None),
+        **_text_settings(checkpoint.template, options),
+        "max_length": loaded.max_length,
+        "on_overflow": options.on_overflow,
+    }
     return ScorerInfo(
         id=checkpoint.name,
         kind="classifier",
         scale="log-odds",
         revision=_revision(checkpoint, cache),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        settings={
-            "dtype": loaded.dtype,
-            "attention": getattr(network.config, "_attn_implementation", None),
-            **_text_settings(checkpoint.template, options),
-            "max_length": loaded.max_length,
-            "on_overflow": options.on_overflow,
-        },
+        settings=settings,
+        usual=_usual(settings, options, network.device),
     )
+
+
+def _usual(
+    settings: Mapping[str, Any], options: ModelOptions, device: torch.device
+) -> dict[str, Any]:
+    """Return the settings of a run of this model, on this device, for which nothing was chosen."""
+    plain = ModelOptions()
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        option = name.removesuffix("_sha256").removesuffix("_date")
+        if getattr(options, option) == getattr(plain, option):
+            found[name] = value
+    if options.on_overflow == "error":  # the limit then moves no reward
+        found["max_length"] = settings["max_length"]
+    return found | {"dtype": choose_dtype("auto", device), "on_overflow": plain.on_overflow}
 
 
 def _text_settings(template: Template, options: ModelOptions) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Baseline:
         self._rule = RULES[name]
         self._seed = seed
         settings = {"seed": seed} if name == "random" else {}
-        self.info = ScorerInfo(id=name, kind="builtin", settings=settings)
+        self.info = ScorerInfo(id=name, kind="builtin", settings=settings, usual={"seed": 0})
 
     def score(self, conversations: Iterable[Conversation]) -> Scored:
         """Return the rule's rewards; nothing is dropped."""

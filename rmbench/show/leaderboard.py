@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.compare.comparable import with_means
 from rmbench.errors import ResultError, did_you_mean
-from rmbench.result.record import Result, file_stem
+from rmbench.result.names import file_stem
+from rmbench.result.record import Result
 from rmbench.show.table import Table, format_table, interval_text, source_notes
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.intervals import LogisticFit, normal_quantile
-from rmbench.result.record import DIGITS, SLICE_COLUMNS, Result
+from rmbench.result.record import SLICE_COLUMNS, Result
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent, printable
 
@@ -454,12 +454,6 @@ def results_as_csv(results: Sequence[Result]) -> str:
     for result in results:
         head = [result.suite["name"], result.model["id"], result.source]
         for item in result.slices():
-            cells = (_rounded(item[column]) for column in SLICE_COLUMNS)
+            cells = ("" if item[column] is None else item[column] for column in SLICE_COLUMNS)
             rows.append([*head, *cells])
     return _csv(rows)
-
-
-def _rounded(value: Any) -> Any:
-    if value is None:
-        return ""
-    return round(value, DIGITS) if isinstance(value, float) else value

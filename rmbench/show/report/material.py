@@ -3,16 +3,15 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from rmbench.accuracy.credit import Outcome, judge
 from rmbench.answers.judgements import Judgements
 from rmbench.compare.comparable import check_rewards, suite_of
 from rmbench.errors import ResultError, SuiteError, did_you_mean
-from rmbench.result.find import find_result, read_with_rewards
+from rmbench.result.find import find_results
 from rmbench.result.record import Result, subset_of
-from rmbench.result.store import find_results, read_published
+from rmbench.result.store import read_published
 from rmbench.suite.comparison import Comparison
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.suite.feed import open_feed
@@ -84,7 +83,7 @@ def gather(
         RmbenchError: a file is wrong, results do not fit together, or texts are not the ones that
             were scored; the message names place and remedy.
     """
-    results = [result for name in names for result in _find(name)]
+    results = find_results(names, rewards=lambda _: True).results
     measured = [result for result in results if result.source == "measured"]
     if not measured:
         raise ResultError(
@@ -102,12 +101,6 @@ def gather(
         _material(suite_of(own[0], known.get(name)), own, published, places)
         for name, own in of_suite.items()
     ]
-
-
-def _find(name: str) -> list[Result]:
-    if Path(name).is_dir():
-        return [read_with_rewards(path) for path in find_results([Path(name)])]
-    return [find_result(name)]
 
 
 def _check_places(places: Iterable[str], names: Iterable[str]) -> None:
