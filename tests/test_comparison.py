@@ -49,6 +49,26 @@ def test_the_canonical_form_is_one_line_of_json_in_utf_8() -> None:
     )
 
 
+def test_the_canonical_form_of_messages_that_hold_more_holds_it_too() -> None:
+    call = Message("assistant", "", '{"content": null, "tool_calls": [1]}')
+    whole = replace(
+        COMPARISON, prompt=(Message("user", "u", '{"name": "x"}'),), turns=((call,), (), ())
+    )
+    assert (
+        whole.canonical()
+        == (
+            '{"id":"a/1","subset":"a","prompt":[["user","u","{\\"name\\": \\"x\\"}"]],'
+            '"chosen":[[["assistant","","{\\"content\\": null, \\"tool_calls\\": [1]}"]],"🙂"],'
+            '"rejected":[""]}\n'
+        ).encode()
+    )
+    assert next(whole.conversations()).messages == [
+        {"role": "user", "content": "u", "name": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [1]},
+    ]
+    assert whole.candidates([2, 0]).turns == ((), (call,))
+
+
 def test_comparisons_with_the_same_texts_share_a_fingerprint_whatever_their_id() -> None:
     same = replace(COMPARISON, id="b/2", subset="b")
     assert fingerprint(same.canonical()) == fingerprint(COMPARISON.canonical())

@@ -120,9 +120,76 @@ def test_a_prompt_may_be_messages(tmp_path: Path) -> None:
     assert [message.content for message in comparison.prompt] == ["s", "u", "v", "w"]
 
 
-def test_what_a_message_holds_beside_role_and_content_is_ignored(tmp_path: Path) -> None:
-    message = {"role": "user", "content": "u", "name": "x", "tools": [1]}
-    assert only(tmp_path, row(prompt=[message]), suite()).prompt == (Message("user", "u"),)
+def test_what_a_message_holds_beside_role_and_content_is_kept(tmp_path: Path) -> None:
+    message = {"role": "user", "content": "u", "name": "x", "tools": [1], "weight": None}
+    (kept,) = only(tmp_path, row(prompt=[message]), suite()).prompt
+    assert kept == Message("user", "u", '{"name": "x", "tools": [1]}')
+    assert kept.fields == {"role": "user", "content": "u", "name": "x", "tools": [1]}
+
+
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+TEXT_PARTS = [{"type": "text", "text": "u"}, {"type": "text", "text": "v", "image_url": None}]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        [{"role": "user", "content": TEXT_PARTS}],
+        [{"from": "human", "value": "uv", "weight": 1}],
+        json.dumps([{"role": "user", "content": "uv"}]),
+        json.dumps({"role": "user", "content": "uv"}),
+    ],
+)
+def test_messages_are_read_in_every_shape_that_data_sets_have_them_in(
+    prompt: Any, tmp_path: Path
+) -> None:
+    assert only(tmp_path, row(prompt=prompt), suite()).prompt == (Message("user", "uv"),)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}]', "[1, 2]", "{'x': 'y'}", '[{"role": 1}]', "[", "{}", '[{"role": "a"}]']
+)
+def test_a_text_that_only_looks_like_messages_stays_a_text(text: str, tmp_path: Path) -> None:
+    assert only(tmp_path, row(prompt=text), suite()).prompt == (Message("user", text),)
+
+
+def test_answers_that_differ_in_the_call_of_a_tool_are_two(tmp_path: Path) -> None:
+    other = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}
+    sides = {
+        "chosen": [{"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]}],
+        "rejected": [{"role": "assistant", "content": "Let me look.", "tool_calls": [other]}],
+    }
+    opened = feed(tmp_path, [row(**sides)])
+    assert opened.contents.audit["identical_responses"] == 0
+    good, bad = next(iter(opened)).conversations()
+    assert good.messages[-1] == sides["chosen"][0]
+    assert bad.messages[-1] == sides["rejected"][0]
+    assert good != bad
+    assert list(good.texts) != list(bad.texts)
+    assert "Oslo" in good.response
+
+
+def test_the_call_of_a_tool_needs_no_content_and_its_result_may_end_the_prompt(
+    tmp_path: Path,
+) -> None:
+    prompt = [
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "name": "weather", "content": "4 degrees"},
+    ]
+    comparison = only(tmp_path, row(prompt=prompt), suite())
+    assert [message.fields for message in comparison.prompt] == prompt
+    assert next(comparison.conversations()).messages[:3] == prompt
+
+
+def test_what_a_column_fills_with_null_is_no_part_of_a_message(tmp_path: Path) -> None:
+    wide = {"role": "user", "content": "u", "name": None, "tool_calls": None}
+    deep = {"role": "assistant", "content": "", "tool_calls": [CALL | {"id": None}]}
+    plain = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    made = suite(BARE)
+    first = only(tmp_path, {"prompt": [wide], "chosen": [deep], "rejected": "no"}, made)
+    second = only(tmp_path, {"prompt": "u", "chosen": [plain], "rejected": "no"}, made)
+    assert first.canonical() == second.canonical()
 
 
 def test_sides_that_are_messages_share_the_prompt(tmp_path: Path) -> None:
@@ -293,15 +360,36 @@ BROKEN: dict[str, tuple[Any, Suite, str]] = {
         suite(),
         'column "prompt": a message needs role and content texts',
     ),
-    "a message whose content is a list": (
-        row(2, prompt=[{"role": "user", "content": [{"type": "text", "text": "u"}]}]),
+    "a message with a picture": (
+        row(2, prompt=[{"role": "user", "content": [{"type": "image", "url": "u"}]}]),
         suite(),
-        'column "prompt": a message needs role and content texts',
+        'content is a list with a part of type "image"; only text is scored',
+    ),
+    "a message without content": (
+        row(2, prompt=[{"role": "user", "content": None}]),
+        suite(),
+        "this one has no content and calls no tool",
+    ),
+    "messages as Python shows them": (
+        row(2, prompt="[{'role': 'user', 'content': \"it's\"}]"),
+        suite(),
+        "messages as Python shows them, not as data; write the column as lists, or as JSON",
+    ),
+    "messages as an array of numpy shows them": (
+        row(2, chosen="[{'content': 'u', 'role': 'user'}\n {'content': 'v', 'role': 'assistant'}]"),
+        suite(),
+        "messages as Python shows them, not as data; write the column as lists, or as JSON",
+    ),
+    "a turn of ShareGPT from nobody known": (
+        row(2, prompt=[{"from": "function_call", "value": "u"}]),
+        suite(),
+        'a ShareGPT turn from "function_call"; known: human, user, gpt',
     ),
     "a prompt that ends with the assistant": (
         row(2, prompt=turns("u", "v")),
         suite(),
-        'the prompt ends with the role "assistant"; it must end with "user"',
+        'the prompt ends with the role "assistant"; it must end with "user",'
+        ' or with the result of a tool ("tool")',
     ),
     "a response from the user": (
         row(2, chosen=turns("u", "v", "w")),
@@ -361,6 +449,31 @@ BROKEN: dict[str, tuple[Any, Suite, str]] = {
     ),
 }
 
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "beside", "is_open"),
+    [
+        ("response_a", "response_b", "winner", True),
+        ("answer1", "answer2", "preference", True),
+        ("responseA", "responseB", "label", True),
+        ("response_a", "response_b", "topic", False),
+        ("chosen", "rejected", "label", False),
+        ("response_a", "answer_b", "winner", False),
+    ],
+)
+def test_columns_told_apart_by_place_beside_a_verdict_are_asked_about(
+    chosen: str, rejected: str, beside: str, is_open: bool, tmp_path: Path
+) -> None:
+    made = suite(Columns(prompt="prompt", chosen=chosen, rejected=rejected))
+    fields = {"prompt": "u", chosen: "good", rejected: "bad", beside: "b"}
+    if is_open:
+        found = failure(tmp_path, [fields], made)
+        assert found.startswith(f"{tmp_path}/rows.jsonl, row 1: ")
+        assert f'"{beside}" stands beside them: which side is preferred?' in found
+    else:
+        assert only(tmp_path, fields, made).chosen == ("good",)
+
+
 SOUND = {
     "chosen": turns("u", "good"),
     "rejected": turns("u", "bad"),
@@ -376,7 +489,9 @@ def test_a_wrong_row_is_told_place_finding_and_remedy(
         first = {"chosen": transcript("u", "good"), "rejected": transcript("u", "bad")}
     elif made.columns[0].prompt is None:
         first = SOUND
-    assert failure(tmp_path, [first, wrong], made) == f"{tmp_path}/rows.jsonl, row 2: {message}"
+    found = failure(tmp_path, [first, wrong], made)
+    assert found.startswith(f"{tmp_path}/rows.jsonl, row 2: ")
+    assert message in found
 
 
 def test_the_last_row_is_checked_before_the_first_is_given(tmp_path: Path) -> None:

@@ -202,6 +202,11 @@ def render(conversation: Conversation, template: Template, tokenizer: Tokenizer)
                 f"{conversation.name}: the prompt has {len(conversation.prompt)} messages, which"
                 " --template none cannot write; give a Jinja file"
             )
+        if conversation.turns or conversation.prompt[0].rest:
+            raise ScorerError(
+                f"{conversation.name}: a message holds more than a text (a call of a tool, a name),"
+                " which --template none cannot write; give a Jinja file"
+            )
         return conversation.prompt[0].content + conversation.response
     messages = conversation.messages
     if template.system_prompt is not None and messages[0]["role"] != "system":
@@ -221,7 +226,7 @@ def _finding(error: Exception) -> str:
     return f"{text} (line {line})" if isinstance(error, jinja2.TemplateSyntaxError) else text
 
 
-def _write(messages: list[dict[str, str]], template: Template, tokenizer: Tokenizer) -> str:
+def _write(messages: list[dict[str, Any]], template: Template, tokenizer: Tokenizer) -> str:
     """Return what ``apply_chat_template`` writes, within limits of time and size."""
     assert template.text is not None, "only called with a template"
     if type(tokenizer).apply_chat_template.__module__ == "transformers.tokenization_utils_base":

@@ -97,8 +97,5 @@ def _device_kind() -> tuple[bool, str | None]:
 def _digest(conversations: Iterable[Conversation]) -> bytes:
     digest = make_key()
     for conversation in conversations:
-        turns = [
-            part for message in conversation.prompt for part in (message.role, message.content)
-        ]
-        digest = make_key(digest, *turns, conversation.response)
+        digest = make_key(digest, *conversation.texts)
     return digest

@@ -1,17 +1,22 @@
 """One row → one comparison, by the shapes of row that a suite's ``[columns]`` names."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from numbers import Number
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError, did_you_mean
 from rmbench.suite.comparison import Comparison, Message
 from rmbench.suite.definition import Columns, Suite, Transcript
+from rmbench.suite.doubts import check_preference
+from rmbench.suite.messages import is_said, read_messages
 from rmbench.suite.rows import Row, Rows
 from rmbench.suite.transcripts import split_transcripts
 
 __all__ = ["Read", "has_empty_text", "read_comparisons"]
+
+_ANSWERED: Final = ("user", "tool", "function", "ipython")
+"""Roles that an assistant answers; the last two are what some models call the result of a tool."""
 
 
 class Read(NamedTuple):
@@ -27,9 +32,9 @@ class Read(NamedTuple):
 
 
 def has_empty_text(comparison: Comparison) -> bool:
-    """Return whether a message or a response has no letter: spaces alone count as none."""
-    texts = [message.content for message in comparison.prompt]
-    return not all(map(str.strip, (*texts, *comparison.chosen, *comparison.rejected)))
+    """Return whether a message or a response says nothing: spaces alone count as nothing."""
+    is_full = all(map(str.strip, comparison.responses)) and all(map(is_said, comparison.prompt))
+    return not is_full
 
 
 def read_comparisons(suite: Suite, rows: Rows) -> Iterator[Read]:
@@ -62,6 +67,7 @@ def _find_shape(suite: Suite, row: Row) -> Columns:
     """Return the first ``[columns]`` whose columns the first row has."""
     for shape in suite.columns:
         if all(name in row.fields for name in shape.needed):
+            check_preference(shape.chosen, shape.rejected, row.fields, row.place)
             return shape
     missing = [name for name in suite.columns[0].needed if name not in row.fields]
     # Where a file is no table at all, a "column" can be a page of text.
@@ -85,12 +91,14 @@ def _subset(suite: Suite, shape: Columns, row: Row) -> str:
 
 def _comparison(shape: Columns, row: Row, subset: str) -> Comparison:
     prompt, chosen, rejected = _sides(shape, row)
+    turns = (*chosen.turns, *rejected.turns)
     return Comparison(
         id=_identity(shape, row, subset),
         subset=subset,
         prompt=prompt,
-        chosen=chosen,
-        rejected=rejected,
+        chosen=chosen.texts,
+        rejected=rejected.texts,
+        turns=turns if any(turns) else (),
     )
 
 
@@ -135,28 +143,33 @@ def _label(row: Row, name: str) -> str:
     return str(value)
 
 
-def _sides(
-    shape: Columns, row: Row
-) -> tuple[tuple[Message, ...], tuple[str, ...], tuple[str, ...]]:
+class _Side(NamedTuple):
+    """The responses of one side, and the messages that precede them; None where these are texts."""
+
+    texts: tuple[str, ...]
+    turns: tuple[tuple[Message, ...], ...]
+    before: tuple[Message, ...] | None = None
+
+
+def _sides(shape: Columns, row: Row) -> tuple[tuple[Message, ...], _Side, _Side]:
     """Return prompt, chosen and rejected responses of a row, whatever its shape."""
     if shape.transcript is not None:
         return _from_transcripts(shape, row, shape.transcript)
-    chosen, before_chosen = _responses(row, shape.chosen)
-    rejected, before_rejected = _responses(row, shape.rejected)
+    chosen, rejected = _responses(row, shape.chosen), _responses(row, shape.rejected)
     if shape.prompt is not None:
         prompt = _prompt(row, shape.prompt)
-    elif before_chosen is not None and before_rejected is not None:
-        prompt = before_chosen
+    elif chosen.before is not None and rejected.before is not None:
+        prompt = chosen.before
     else:
-        name = shape.chosen if before_chosen is None else shape.rejected
+        name = shape.chosen if chosen.before is None else shape.rejected
         raise DataError(
             f'{row.place}: column "{name}" must hold messages, since [columns] names'
             " no prompt; name the prompt's column"
         )
     # Beside a prompt of its own, a side may hold the response alone.
     shared = (prompt,) if shape.prompt is None else (prompt, (), None)
-    for before, name in ((before_chosen, shape.chosen), (before_rejected, shape.rejected)):
-        if before not in shared:
+    for side, name in ((chosen, shape.chosen), (rejected, shape.rejected)):
+        if side.before not in shared:
             raise DataError(
                 f'{row.place}: the messages before the last of "{name}" are not the prompt;'
                 " both sides must share it"
@@ -167,7 +180,7 @@ def _sides(
 
 def _from_transcripts(
     shape: Columns, row: Row, marks: Transcript
-) -> tuple[tuple[Message, ...], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[Message, ...], _Side, _Side]:
     chosen, rejected = row.fields[shape.chosen], row.fields[shape.rejected]
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise DataError(f"{row.place}: a transcript must be a text; check [columns]")
@@ -175,29 +188,33 @@ def _from_transcripts(
     if split is None:
         raise DataError(f"{row.place}: the two transcripts share no prompt; remove the row")
     prompt, *answers = split
-    return prompt, (answers[0],), (answers[1],)
+    return prompt, _Side((answers[0],), ((),)), _Side((answers[1],), ((),))
 
 
-def _responses(row: Row, name: str) -> tuple[tuple[str, ...], tuple[Message, ...] | None]:
+def _responses(row: Row, name: str) -> _Side:
     """Return the responses in a column, and the messages before it if it holds messages."""
     value = row.fields[name]
-    if isinstance(value, str):
-        return (value,), None
-    if isinstance(value, list) and value:
-        if all(isinstance(item, str) for item in value):
-            return tuple(value), None
-        if all(isinstance(item, Mapping) for item in value):
-            *before, last = _messages(row, name)
-            if last.role != "assistant":
-                raise DataError(
-                    f'{row.place}: the last message of "{name}" is from "{last.role}";'
-                    " the response must be the assistant's"
-                )
-            return (last.content,), tuple(before)
-    raise DataError(
-        f'{row.place}: column "{name}" is {_kind(value)};'
-        " it must be a text, a list of texts, or a list of messages"
-    )
+    messages = read_messages(value, f'{row.place}: column "{name}"')
+    if messages is not None:
+        return _last(messages, row, name)
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(item, str) for item in texts):
+        raise DataError(
+            f'{row.place}: column "{name}" is {_kind(value)};'
+            " it must be a text, a list of texts, or a list of messages"
+        )
+    return _Side(tuple(texts), ((),) * len(texts))
+
+
+def _last(messages: tuple[Message, ...], row: Row, name: str) -> _Side:
+    """Return the last message as the response."""
+    *before, last = messages
+    if last.role != "assistant":
+        raise DataError(
+            f'{row.place}: the last message of "{name}" is from "{last.role}";'
+            " the response must be the assistant's"
+        )
+    return _Side((last.text,), ((last,) if last.rest else (),), tuple(before))
 
 
 def _kind(value: Any) -> str:
@@ -207,22 +224,13 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _messages(row: Row, name: str) -> tuple[Message, ...]:
-    messages = []
-    for item in row.fields[name]:
-        role, content = item.get("role"), item.get("content")
-        if not isinstance(role, str) or not isinstance(content, str) or not role:
-            raise DataError(f'{row.place}: column "{name}": a message needs role and content texts')
-        messages.append(Message(role, content))
-    return tuple(messages)
-
-
 def _prompt(row: Row, name: str) -> tuple[Message, ...]:
     value = row.fields[name]
+    messages = read_messages(value, f'{row.place}: column "{name}"')
+    if messages is not None:
+        return messages
     if isinstance(value, str):
         return (Message("user", value),)
-    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        return _messages(row, name)
     raise DataError(
         f'{row.place}: column "{name}" is {_kind(value)}; it must be a text or a list of messages'
     )
@@ -231,10 +239,10 @@ def _prompt(row: Row, name: str) -> tuple[Message, ...]:
 def _check_prompt(row: Row, prompt: tuple[Message, ...]) -> None:
     if not prompt:
         raise DataError(f"{row.place}: the prompt has no message; it needs a user turn")
-    if prompt[-1].role != "user":
+    if prompt[-1].role not in _ANSWERED:
         raise DataError(
             f'{row.place}: the prompt ends with the role "{prompt[-1].role}"; it must end with'
-            ' "user"'
+            ' "user", or with the result of a tool ("tool")'
         )
 
 
