@@ -85,7 +85,10 @@ ROWS: Final[list[dict[str, Any]]] = [
         "rejected": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "?"}],
     },
 ]
-FLAT: Final = [{key: str(value) for key, value in row.items()} for row in ROWS]
+FLAT: Final = [
+    {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
+    for row in ROWS
+]
 NUMBER: Final = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 2, "wins": 1, "ties": 0}
 FIT: Final = {"slope": 0.3, "intercept": -0.1, "standard_error": 0.2, "converged": True}
 ANALYSES: Final = {

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import rmbench.suite.rows
+import rmbench.suite.formats
 from rmbench.answers.lines import read_judgements
 from rmbench.cli import main
 from rmbench.errors import DataError, ResultError, SuiteError
@@ -109,7 +109,10 @@ def read_data(path: Path) -> None:
     evaluate(str(path.parent / "suite.toml"), load_scorer("length"), data=str(path))
 
 
-def test_a_gzip_bomb_stops_at_the_limit_of_a_line(tmp_path: Path) -> None:
+def test_a_gzip_bomb_stops_at_the_limit_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rmbench.suite.formats, "MAX_RATIO", 2000)
     path = tmp_path / "rows.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=9) as stream:
         for _ in range(65):  # 65 MiB without a line feed, in 64 KiB
@@ -123,7 +126,7 @@ def test_a_gzip_bomb_stops_at_the_limit_of_a_line(tmp_path: Path) -> None:
 def test_a_gzip_bomb_that_must_be_unpacked_whole_stops_at_its_limit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rmbench.suite.rows, "MAX_WHOLE_BYTES", 2**20)
+    monkeypatch.setattr(rmbench.suite.formats, "MAX_WHOLE_BYTES", 2**20)
     (tmp_path / name).write_bytes(gzip.compress(b"[" + b" " * 2**21))
     with pytest.raises(DataError, match="unpacks to more than 1048576 bytes"):
         read_data(tmp_path / name)

@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from rmbench.errors import DataError
+from rmbench.suite import formats
 from rmbench.suite import rows as rows_module
 from rmbench.suite.definition import Columns, Credit, Source, Suite
 from rmbench.suite.rows import Row, Rows, open_rows
@@ -235,6 +236,105 @@ def test_files_of_other_splits_are_not_mixed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train.jsonl", "test.jsonl"], "test, train"),
+        (["data/train/0.jsonl", "data/dev/0.jsonl"], "train, validation"),
+        (["my_train.jsonl", "my_val.csv"], "train, validation"),
+        (
+            ["raw-00000-of-00001.parquet", "filtered-00000-of-00001.parquet"],
+            "filtered, raw",
+        ),
+    ],
+)
+def test_files_of_several_splits_are_not_one_data_set(
+    names: list[str], splits: str, tmp_path: Path
+) -> None:
+    for name in names:
+        write(tmp_path / name)
+    assert failure(tmp_path) == (
+        f"{tmp_path}: several splits: {splits}; name one as split in [source], or give the file of"
+        " one"
+    )
+
+
+def test_files_that_name_no_split_are_one_data_set(tmp_path: Path) -> None:
+    for number, name in enumerate(["chat.jsonl", "code.jsonl", "unit-test.jsonl"]):
+        write(tmp_path / name, numbered(number))
+    assert ids(read(tmp_path)) == ["0", "1", "2"]
+
+
+def test_what_editors_and_systems_leave_behind_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", numbered(0))
+    for folder in (".ipynb_checkpoints", "__MACOSX", ".cache/deep"):
+        write(tmp_path / folder / "rows-copy.jsonl", numbered(1))
+    assert ids(read(tmp_path)) == ["0"]
+
+
+SHAPES = {
+    "columns": {"id": ["0", "1"], "prompt": ["u", "v"]},
+    "pandas": {"id": {"0": "0", "1": "1"}, "prompt": {"0": "u", "1": "v"}},
+    "wrapped": {"data": [{"id": "0", "prompt": "u"}, {"id": "1", "prompt": "v"}]},
+    "a table of pandas": {
+        "schema": {"fields": []},
+        "data": [{"id": "0", "prompt": "u"}, {"id": "1", "prompt": "v"}],
+    },
+}
+
+
+@pytest.mark.parametrize("content", SHAPES.values(), ids=SHAPES)
+def test_json_of_columns_and_wrapped_rows_are_rows(content: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(content))
+    assert fields(read(tmp_path / "rows.json")) == [
+        {"id": "0", "prompt": "u"},
+        {"id": "1", "prompt": "v"},
+    ]
+
+
+# --- files that unpack to more than they should ---------------------------------------------------
+
+
+def test_blank_lines_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "MAX_BLANK_LINES", 1000)
+    (tmp_path / "rows.jsonl").write_bytes(b'{"id": 1}\n' + b" \n" * 1001)
+    assert failure(tmp_path / "rows.jsonl").endswith("more than 1000 blank lines; take them out")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "json", "parquet"])
+def test_a_gzip_of_far_more_than_its_size_is_refused(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "FREE_BYTES", 100_000)
+    path = tmp_path / f"rows.{ending}.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1}\n' * 50_000))
+    assert "unpacks to more than 200 times its size" in failure(path)
+
+
+def test_one_long_text_that_stands_for_many_is_read_a_few_rows_at_a_time(tmp_path: Path) -> None:
+    table = pyarrow.table({"id": [str(i) for i in range(256)], "text": ["a" * 9_000_000] * 256})
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(table, path, compression="zstd", dictionary_pagesize_limit=2**30)
+    assert path.stat().st_size < 20_000
+    rows = iter(open_rows(suite(tmp_path), data=str(path)))
+    before = pyarrow.total_allocated_bytes()
+    assert len(next(rows).fields["text"]) == 9_000_000
+    assert pyarrow.total_allocated_bytes() - before < 200_000_000
+    del rows
+
+
+def test_values_without_end_in_a_few_bytes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "MAX_ROWS", 1000)
+    monkeypatch.setattr(formats, "MAX_RATIO", 1)
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"a": pyarrow.nulls(100_000)}), path)
+    assert "100,000 values in" in failure(path)
+
+
 def test_data_folders_name_the_parts_and_are_read_in_the_suite_s_order(tmp_path: Path) -> None:
     write(tmp_path / "helpful-base" / "test.jsonl.gz", numbered(2))
     write(tmp_path / "harmless-base" / "test.jsonl.gz", numbered(0, 2))
@@ -293,7 +393,29 @@ BROKEN = {
     "an object for a list of rows": (
         "rows.json",
         b'{"a": 1}',
-        ": is dict; it must be a list of rows, or be called .jsonl",
+        ': is one object with "a", in which no rows are found (one row is called .jsonl); write it'
+        " as a list of rows, [{...}, ...]",
+    ),
+    "an object without rows": (
+        "rows.json",
+        b'{"data": []}',
+        ': has no rows in "data"; write it as a list of rows, [{...}, ...]',
+    ),
+    "columns of several lengths": (
+        "rows.json",
+        b'{"a": [1], "b": [1, 2]}',
+        ": is an object of columns that are not equally long (1, 2 entries); write it as a list of"
+        " rows, [{...}, ...]",
+    ),
+    "a key that stands twice in a line": (
+        "rows.jsonl",
+        b'{"a": 1}\n{"a": 1, "a": 2}\n',
+        ', row 2: the key "a" stands twice in one object; remove one of them',
+    ),
+    "a key that stands twice in a list": (
+        "rows.json",
+        b'[{"a": 1, "a": 2}]',
+        ': the key "a" stands twice in one object; remove one of them',
     ),
     "brackets without end": (
         "rows.jsonl",
@@ -405,7 +527,7 @@ def test_a_line_longer_than_the_limit_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     path = write(tmp_path / f"rows.{ending}", [{"a": "x" * 10}, {"a": "x" * 200}])
-    monkeypatch.setattr(rows_module, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 100)
     line = 2 if ending == "jsonl" else 3
     assert failure(path) == (f"{path}, line {line}: longer than 100 bytes; is it the right file?")
 
@@ -415,7 +537,7 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path = write(tmp_path / name)
-    monkeypatch.setattr(rows_module, "MAX_WHOLE_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_WHOLE_BYTES", 100)
     assert failure(path) == f"{path}: unpacks to more than 100 bytes; use .jsonl"
 
 
@@ -493,6 +615,18 @@ def test_a_saved_data_set_is_read_whatever_the_split(tmp_path: Path) -> None:
     rows = read(folder, split="test")
     assert fields(rows) == ROWS
     assert [row.place for row in rows][:2] == [f"{folder}, row 1", f"{folder}, row 2"]
+
+
+def test_columns_that_nobody_asked_for_are_not_decoded(tmp_path: Path) -> None:
+    import datasets
+
+    pictures = [{"bytes": b"no picture", "path": None} for _ in ROWS]
+    features = datasets.Features(
+        {name: datasets.Value("string") for name in ROWS[0]} | {"image": datasets.Image()}
+    )
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]} | {"image": pictures}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(tmp_path / "saved"))
+    assert ids(read(tmp_path / "saved")) == ["1", "2", "3"]
 
 
 def test_a_saved_data_set_of_several_splits_gives_the_suite_s(tmp_path: Path) -> None:

@@ -1,31 +1,33 @@
-"""Rows of a data set: from the Hub, or from JSONL, JSON, CSV and parquet files, gzip'd or not."""
+"""Rows of a data set: from local files, from saved data sets, or from the Hub."""
 
-import csv
-import gzip
-import io
-import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError, enclosed
 from rmbench.suite.definition import Source, Suite
+from rmbench.suite.formats import FORMATS, format_of, read_file
 from rmbench.suite.hub import hub_failure, spare_retries
 
 __all__ = ["Row", "Rows", "open_rows"]
 
-FORMATS: Final = (".jsonl", ".json", ".csv", ".parquet")
-MAX_LINE_BYTES: Final = 64 * 2**20
-MAX_WHOLE_BYTES: Final = 2 * 2**30
-_BOM: Final = b"\xef\xbb\xbf"
 _BATCH: Final = 256
-# By default pyarrow holds a whole row group at a time, which may be the whole file.
-_IN_PIECES: Final[dict[str, Any]] = {"pre_buffer": False, "buffer_size": 2**16}
+# As data sets on the Hub call their splits.
+_SPLITS: Final = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
 
 
 class Row(NamedTuple):
@@ -77,7 +79,7 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
     beside = suite.folder / source.path
     if _exists(beside):
         return _open_local(beside, source)
-    if _format(beside) is not None:
+    if format_of(beside) is not None:
         raise DataError(f"{beside}: no such file; the suite's [source] names it")
     if _exists(Path(source.path)):  # which datasets would read in its place, without a word
         raise DataError(
@@ -112,7 +114,7 @@ def _exists(path: Path) -> bool:
 def _find_parts(path: Path, source: Source) -> list[tuple[str | None, list[Path]]]:
     """Return the files to read, by data folder; one part without a name if there are none."""
     if path.is_file():
-        if _format(path) is None:
+        if format_of(path) is None:
             raise DataError(f"{path}: unknown format; known: {', '.join(FORMATS)}, each also .gz")
         return [(None, [path])]
     missing = [name for name in source.data_dirs if not (path / name).is_dir()]
@@ -132,6 +134,7 @@ def _find_files(folder: Path, split: str | None) -> list[Path]:
     """
     paths = _data_files(folder)
     if split is None:
+        _check_one_split(folder, paths)
         return paths
     named = re.compile(rf"{re.escape(split)}([-.].*)?")
     chosen = [
@@ -150,14 +153,38 @@ def _find_files(folder: Path, split: str | None) -> list[Path]:
     return paths
 
 
+def _check_one_split(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse files of several splits, which no suite means as one data set."""
+    splits = sorted({split for path in paths for split in _splits_of(path.relative_to(folder))})
+    if len(splits) > 1:
+        raise DataError(
+            f"{folder}: several splits: {', '.join(splits[:8])}; name one as split in [source], or"
+            " give the file of one"
+        )
+
+
+def _splits_of(path: Path) -> Iterator[str]:
+    """Yield what a path names a split: ``test.jsonl``, ``data/train/0.json``, ``x-00000-of-00001``.
+
+    As the Hub has them: a word of those below, or what stands before the number of a shard.
+    """
+    shard = re.match(r"(.+)-\d{5}-of-\d{5}\b", path.name)
+    if shard:
+        yield shard[1]
+        return
+    words = [word for part in path.parts for word in re.split(r"[-._ ]", part.lower())]
+    found = [_SPLITS[word] for word in words if word in _SPLITS]
+    yield from found[-1:]
+
+
 def _data_files(folder: Path) -> list[Path]:
     try:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and _format(path))
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and format_of(path))
     except OSError as error:
         raise DataError(
             f"{folder}: cannot be read: {error.strerror}; check path and rights"
         ) from None
-    paths = [path for path in paths if not path.name.startswith(".")]
+    paths = [path for path in paths if not _is_hidden(path.relative_to(folder))]
     if not paths:
         raise DataError(
             f"{folder}: no data file in this folder; known: {', '.join(FORMATS)}, each also .gz"
@@ -165,140 +192,18 @@ def _data_files(folder: Path) -> list[Path]:
     return paths
 
 
-def _format(path: Path) -> str | None:
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    return suffix if suffix in FORMATS else None
+def _is_hidden(path: Path) -> bool:
+    """Return whether a path is of what editors and systems leave behind, as on the Hub."""
+    return any(part.startswith((".", "__")) for part in path.parts)
 
 
 def _read_parts(parts: Sequence[tuple[str | None, list[Path]]]) -> Iterator[Row]:
     for part, paths in parts:
         number = 0
         for path in paths:
-            for place, fields in _read_file(path):
+            for place, fields in read_file(path):
                 yield Row(place, part, number, fields)
                 number += 1
-
-
-def _read_file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield place and fields of each row of one file, whatever its format."""
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
-    read = readers[str(_format(path))]
-    count = 0
-    try:
-        with _open(path) as stream:
-            for place, fields in read(stream, str(path)):
-                if not isinstance(fields, dict):
-                    kind = type(fields).__name__
-                    raise DataError(f"{place}: is {kind}; a row must be an object with columns")
-                count += 1
-                yield place, fields
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: broken gzip after {count} rows: {error}; copy it again") from None
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror or error}; check path and rights"
-        ) from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    # The name may lie about compression, the first two bytes do not.
-    with path.open("rb") as stream:
-        is_gzip = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if is_gzip else path.open("rb")
-
-
-def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(line) > MAX_LINE_BYTES:
-            raise DataError(
-                f"{name}, line {number}: longer than {MAX_LINE_BYTES} bytes; is it the right file?"
-            )
-        yield line.removeprefix(_BOM) if number == 1 else line
-
-
-def _jsonl(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(_lines(stream, name), 1):
-        if line.strip():
-            place = f"{name}, row {number}"
-            yield place, _parse(line, place)
-
-
-def _parse(text: bytes, place: str) -> Any:
-    try:
-        return json.loads(text.decode())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8: {error}; convert the file") from None
-    except RecursionError:
-        raise DataError(f"{place}: JSON nested too deeply; a row has three levels") from None
-    except ValueError as error:
-        several = str(error).startswith("Extra data: line 2 ")
-        remedy = "if each line is a row, call the file .jsonl" if several else "mend the file"
-        if text.lstrip().startswith(b"[") and text.rstrip() in (b"[", b"[{"):
-            remedy = "if the file is one list of rows, call it .json"
-        raise DataError(f"{place}: not JSON: {error}; {remedy}") from None
-
-
-def _json(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    rows = _parse(_whole(stream, name).removeprefix(_BOM), name)
-    if not isinstance(rows, list):
-        kind = type(rows).__name__
-        raise DataError(f"{name}: is {kind}; it must be a list of rows, or be called .jsonl")
-    for number, row in enumerate(rows, 1):
-        yield f"{name}, row {number}", row
-
-
-def _whole(stream: IO[bytes], name: str) -> bytes:
-    content = stream.read(MAX_WHOLE_BYTES + 1)
-    if len(content) > MAX_WHOLE_BYTES:
-        raise DataError(f"{name}: unpacks to more than {MAX_WHOLE_BYTES} bytes; use .jsonl")
-    return content
-
-
-def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(MAX_LINE_BYTES)
-    cells = csv.reader((line.decode() for line in _lines(stream, name)), strict=True)
-    header: list[str] = []
-    number = 0
-    try:
-        header = _distinct(next(cells, []), name)
-        for number, row in enumerate(filter(None, cells), 1):
-            if len(row) > len(header):
-                raise DataError(
-                    f"{name}, row {number}: {len(row)} cells under {len(header)} columns;"
-                    " quote the cells that hold commas"
-                )
-            yield f"{name}, row {number}", dict(zip(header, row, strict=False))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}, row {number + 1}: not UTF-8: {error}; convert the file") from None
-    except csv.Error as error:
-        raise DataError(f"{name}, row {number + 1}: not CSV: {error}; mend the file") from None
-
-
-def _distinct(columns: list[str], name: str) -> list[str]:
-    if len(set(columns)) < len(columns):
-        raise DataError(f"{name}: two columns have the same name; rename one")
-    return columns
-
-
-def _parquet(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    # Parquet is read from its end, which a gzip stream can only reach by unpacking it whole.
-    seekable = io.BytesIO(_whole(stream, name)) if isinstance(stream, gzip.GzipFile) else stream
-    number = 0
-    try:
-        with closing(pyarrow.parquet.ParquetFile(seekable, **_IN_PIECES)) as file:
-            _distinct(file.schema_arrow.names, name)
-            for batch in file.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{name}, row {number}", row
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        finding = f"broken parquet after {number} rows: {_first_line(error)}"
-        raise DataError(f"{name}: {finding}; copy it again") from None
 
 
 # --- data sets: saved to disk, or on the Hub -----------------------------------------------------
@@ -384,5 +289,9 @@ def _first_line(error: BaseException) -> str:
 def _read_datasets(parts: Sequence[tuple[str | None, Any]], name: str) -> Iterator[Row]:
     for part, dataset in parts:
         where = name if part is None else f"{name}/{part}"
-        for number, fields in enumerate(dataset):
-            yield Row(f"{where}, row {number + 1}", part, number, fields)
+        number = 0
+        # As Arrow has them, so that no picture is decoded that nobody asked for.
+        for batch in dataset.with_format("arrow").iter(_BATCH):
+            for fields in batch.to_pylist():
+                yield Row(f"{where}, row {number + 1}", part, number, fields)
+                number += 1
