@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import islice
@@ -53,8 +53,14 @@ def evaluate(
     return evaluate_feed(open_feed(suite, data=data, limit=limit), scorer)
 
 
-def evaluate_feed(feed: Feed, scorer: Scorer) -> Result:
-    """Return the result of a scorer on comparisons that are read and checked; see ``evaluate``."""
+def evaluate_feed(feed: Feed, scorer: Scorer, name: str | None = None) -> Result:
+    """Return the result of a scorer on comparisons that are read and checked; see ``evaluate``.
+
+    Args:
+        feed: the comparisons.
+        scorer: what answers.
+        name: what the model is called in the result; None for the scorer's own id.
+    """
     start = time.perf_counter()
     scored = scorer.score(Conversations(feed))
     rewards = _check_rewards(scored, feed.contents, scorer.info)
@@ -73,7 +79,8 @@ def evaluate_feed(feed: Feed, scorer: Scorer) -> Result:
         analyses=analyse(rewards, outcomes, differences=lengths, scale=scorer.info.scale),
         audit=audit,
     )
-    return _result(feed, scorer.info, found, scored=scored, seconds=time.perf_counter() - start)
+    info = scorer.info if name is None else replace(scorer.info, id=name)
+    return _result(feed, info, found, scored=scored, seconds=time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Counts, percentages and safe text, as every message and table writes them."""
 
+import re
+
 __all__ = ["counted", "percent", "printable"]
 
 
@@ -15,5 +17,10 @@ def percent(share: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text of others without what a terminal would obey."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    """Return text of others without what a terminal, or the log of a CI job, would obey.
+
+    A GitHub runner takes a line that begins with ``::``, or has ``##[`` in it, for a command.
+    """
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    shown = re.sub(r"^(\s*):(?=:)", r"\1\\x3a", shown)
+    return shown.replace("##[", r"#\x23[")

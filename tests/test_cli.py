@@ -7,11 +7,15 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from rmbench.checkpoint.identity import locate, name_models
 from rmbench.cli import main
+from rmbench.errors import ResultError
+from rmbench.result import store
 from rmbench.result.store import read_result
 from rmbench.suite.definition import bundled_folder
 
@@ -231,11 +235,73 @@ def test_an_output_that_is_a_file_is_refused_before_scoring(
     assert files() == [name]
 
 
-def test_two_models_of_one_name_are_refused_before_either_is_scored() -> None:
-    for folder in ("a/ckpt", "b/ckpt"):
+def test_folders_of_one_name_are_told_apart() -> None:
+    for folder in ("runA/checkpoint-500", "runC/checkpoint-500", "x/my-rm", "y/my-rm", "z/own"):
         Path(folder).mkdir(parents=True)
-    message = refused("run", "--model", "a/ckpt", "--model", "b/ckpt", "--suite", "mini")
-    assert message.startswith('--model b/ckpt: its results would be those of "ckpt", as of --model')
+    cached = "hub/models--org--rm/snapshots/1a2b"
+    Path(cached).mkdir(parents=True)
+    assert locate("runA/checkpoint-500")[1] == "runA/checkpoint-500"
+    assert name_models(["x/my-rm", "y/my-rm", "z/own", "length", cached]) == {
+        "x/my-rm": "x/my-rm",
+        "y/my-rm": "y/my-rm",
+        "z/own": "own",
+        "length": "length",
+        cached: "org/rm",
+    }
+
+
+def test_a_name_can_be_given_to_one_model() -> None:
+    told = rmbench("run", "--model", "length", "--name", "run7/step 500", "--output", "out")
+    record = json.loads(Path(told.stderr.split()[1]).read_text())
+    assert record["model"]["id"] == "run7/step 500"
+    assert record["signature"].split("|")[1] == "run7/step 500"
+    message = refused("run", "--model", "length", "--model", "random", "--name", "x")
+    assert message.startswith("--name NAME is the name of one --model")
+
+
+def test_a_character_that_the_terminal_lacks_loses_no_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rmbench", "run", "--model", "length", "--name", "模型"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path)],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert rb"\u6a21\u578b" in done.stdout
+    assert len(list(tmp_path.glob("mini/*.json"))) == 1
+
+
+def test_a_result_that_cannot_be_written_is_kept_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = store.write_result
+
+    def full(result: Any, folder: Path) -> Path:
+        if folder == Path("out"):
+            raise ResultError("out: cannot be written: No space left on device; make room")
+        return real(result, folder)
+
+    monkeypatch.setattr(store, "write_result", full)
+    message = refused("run", "--model", "length", "--output", "out")
+    finding, _, kept = message.partition("; the result is kept as ")
+    assert "No space left" in finding
+    assert json.loads(Path(kept).read_text())["model"]["id"] == "length"
+
+
+@pytest.mark.parametrize("fmt", ["table", "markdown", "csv", "json"])
+def test_no_line_is_a_command_for_a_ci_runner(fmt: str) -> None:
+    names = ["::stop-commands::x", " ::add-mask::y", "a ##[error]z"]
+    rows = (
+        {"id": str(i), "subset": name, "prompt": "p", "chosen": "long", "rejected": "no"}
+        for i, name in enumerate(names)
+    )
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("own.toml").write_text(OWN + "[sections]\n" + "".join(f'"{n}" = ["{n}"]\n' for n in names))
+    run = ("run", "--model", "length", "--suite", "own.toml", "--subsets")
+    for command in (run, ("leaderboard", "results", "--suite", "own.toml")):
+        shown = rmbench(*command, "--format", fmt)
+        for line in (shown.stdout + shown.stderr).splitlines():
+            assert not line.strip().startswith("::")
+            assert "##[" not in line
 
 
 def test_a_model_that_is_named_twice_is_scored_once() -> None:
@@ -288,7 +354,7 @@ def test_a_name_cannot_steer_the_terminal() -> None:
     [
         (("run", "--limit", "0"), "Invalid value for '--limit': 0 is not in the range"),
         (("run", "--dtype", "int1"), "Invalid value for '--dtype': 'int1' is not one of"),
-        (("run", "--modle", "tiny"), "No such option '--modle'. Did you mean '--model'?"),
+        (("run", "--modle", "tiny"), "No such option '--modle'. (Did you mean one of: '--model'"),
         (("run", "tiny"), "unexpected extra argument (tiny); a model is given with --model."),
         (("compare", "mini/tiny"), "Missing argument 'B'. See `rmbench compare --help`"),
         (("nosuch",), "No such command 'nosuch'. See `rmbench --help`"),

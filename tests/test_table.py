@@ -434,3 +434,10 @@ def test_wicked_names_are_harmless_in_records() -> None:
     rows = list(csv.reader(io.StringIO(results_as_csv([a_result('a,"b"')]))))
     assert rows[1][1] == 'a,"b"'
     assert json.loads(results_as_json([a_result(WICKED)]))[0]["model"]["id"] == WICKED
+
+
+@pytest.mark.parametrize("text", [" =1+2", "\uff1d1+2", "=1+2", "-x"])
+def test_a_formula_behind_a_blank_or_of_full_width_is_text_for_a_spreadsheet(text: str) -> None:
+    table = Table(title="", columns=["a", "b"], rows=[[text, "-1.5"]])
+    cells = next(csv.reader(format_table(table, "csv").splitlines()[1:]))
+    assert cells == [f"'{printable(text)}", "-1.5"]

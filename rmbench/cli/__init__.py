@@ -9,6 +9,7 @@ by Ctrl-C, or since nobody reads the output (128 + SIGINT and SIGPIPE, as shells
 """
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -42,6 +43,13 @@ SHOWN: Final = 100
 
 class _Group(click.Group):
     """Turns whatever stops a command into its exit code, and all but a bug into one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # What a terminal cannot show is no reason to lose a result.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,7 @@ def _not_itself(name: str, new: "Found", baselines: "Baselines") -> "Result":
 
 
 def open_baselines(
-    place: str, output: Path, feeds: "Sequence[Feed]", models: "Sequence[str]"
+    place: str, output: Path, feeds: "Sequence[Feed]", names: "Mapping[str, str]"
 ) -> "Baselines":
     """Read what a run will be compared with, before anything is scored.
 
@@ -128,19 +128,18 @@ def open_baselines(
         place: of the baselines.
         output: where the run writes its results.
         feeds: the suites that it scores.
-        models: its models, as they were given.
+        names: what its models are called.
 
     Raises:
         ResultError: there is no such place, it lacks a suite or a model, what it has is not
             comparable, or the run would overwrite it, so that the next run were compared with this
             one.
     """
-    from rmbench.checkpoint.identity import locate
     from rmbench.compare.baselines import read_baselines
     from rmbench.errors import ResultError
     from rmbench.run import planned_result
 
-    planned = [planned_result(feed, locate(model)[1]) for feed in feeds for model in models]
+    planned = [planned_result(feed, name) for feed in feeds for name in names.values()]
     if _is_overwritten(place, output, planned):
         raise ResultError(
             f"--check {place}: the run writes its results there ({output}); give another --output,"

@@ -1,7 +1,7 @@
 """``rmbench run``: score suites with reward models and print the accuracies."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ __all__ = ["run"]
 @DATA
 @OUTPUT
 @click.option(
+    "--name",
+    metavar="NAME",
+    help="What the model is called in the results.  [default: Hub id, or the folder's name]",
+)
+@click.option(
     "--limit", type=click.IntRange(min=1), help="Score only N comparisons: a partial run."
 )
 @click.option("--subsets", is_flag=True, help="Print every subset too.")
@@ -69,6 +74,7 @@ def run(
     suites: tuple[str, ...],
     data: tuple[str, ...],
     output: Path,
+    name: str | None,
     limit: int | None,
     subsets: bool,
     is_plan: bool,
@@ -96,7 +102,7 @@ def run(
     if no_cache and cache_folder is not None:
         raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
     models = tuple(dict.fromkeys(models)) or ("tiny",)
-    _check_models(models)
+    names = _name_models(models, name)
     feeds = open_feeds(_suite_names(suites, models), data, limit)
     if is_plan:
         print_plan(models, feeds, ModelOptions(**options), fmt)
@@ -104,9 +110,9 @@ def run(
     tell_unused(models)
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
-    baselines = open_baselines(baseline, output, feeds, models) if baseline is not None else None
+    baselines = open_baselines(baseline, output, feeds, names) if baseline is not None else None
     cache = None if no_cache else open_cache(cache_folder)
-    results, failed = _run_models(models, ModelOptions(**options), feeds, (output, cache))
+    results, failed = _run_models(names, ModelOptions(**options), feeds, (output, cache))
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
     passed = baselines is None or gate_results(results, feeds, baselines, (alpha, max_drop), fmt)
     if failed:
@@ -124,21 +130,22 @@ def _check_gate_options(baseline: str | None, max_drop: float | None) -> None:
         raise click.UsageError("--alpha and --max-drop are limits of --check BASELINE; add it")
 
 
-def _check_models(models: Sequence[str]) -> None:
-    """Refuse what is no model, and two models whose results would have one name."""
-    from rmbench.checkpoint.identity import locate
+def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:
+    """Return what each model is called, once each is a model and no two have one name."""
+    from rmbench.checkpoint.identity import name_models
     from rmbench.errors import ScorerError
 
-    named: dict[str, str] = {}
+    if name is not None and (len(models) > 1 or not name.strip()):
+        raise click.UsageError("--name NAME is the name of one --model; give one of each")
     for model in models:
         check_model_name(model)
-        name = locate(model)[1]
-        if name in named:
-            raise ScorerError(
-                f'--model {model}: its results would be those of "{name}", as of --model'
-                f" {named[name]}; rename a folder, or run them with different --output folders"
-            )
-        named[name] = model
+    names = name_models(models) if name is None else {models[0]: name}
+    for model, other in ((a, b) for a in models for b in models if a != b and names[a] == names[b]):
+        raise ScorerError(
+            f'--model {model}: its results would be those of "{names[model]}", as of --model'
+            f" {other}; run them one by one, each with a --name"
+        )
+    return names
 
 
 def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
@@ -174,7 +181,7 @@ def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> 
 
 
 def _run_models(
-    models: Sequence[str],
+    names: Mapping[str, str],
     options: ModelOptions,
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
@@ -184,11 +191,11 @@ def _run_models(
 
     results: list[Result] = []
     failed = False
-    for model in models:
+    for model, name in names.items():
         try:
-            results += _run_model(model, options, feeds, folders)
+            results += _run_model((model, name), options, feeds, folders)
         except RmbenchError as error:
-            if len(models) == 1:
+            if len(names) == 1:
                 raise
             click.echo(f"rmbench: {printable(str(error))}", err=True)
             failed = True
@@ -196,31 +203,51 @@ def _run_models(
 
 
 def _run_model(
-    model: str,
+    named: tuple[str, str],
     options: ModelOptions,
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
-    from rmbench.result.store import find_replaced, write_result
+    from rmbench.result.store import find_replaced
     from rmbench.run import evaluate_feed
     from rmbench.scorers.registry import load_scorer
     from rmbench.wording import printable
 
-    output, cache = folders
+    (model, name), (output, cache) = named, folders
     results = []
     with _progress_bar(model) as progress:
         scorer = load_scorer(model, options, progress=progress, cache=cache)
         for feed in feeds:
-            result = evaluate_feed(feed, scorer)
+            result = evaluate_feed(feed, scorer, name)
             replaced = find_replaced(result, output)
-            path = write_result(result, output)
-            click.echo(f"written: {path}", err=True)
+            click.echo(f"written: {_write(result, output)}", err=True)
             if replaced is not None:
                 _tell_replaced(replaced[0], replaced[1], result)
             results.append(result)
     for name, seen in results[0].audit.get("warnings", {}).items() if results else ():
         click.echo(printable(f"warning: {model}: {name}: {seen}; see `rmbench doctor`"), err=True)
     return results
+
+
+def _write(result: "Result", output: Path) -> Path:
+    """Write a result; where that fails, to a temporary folder, so that no scoring is lost.
+
+    Raises:
+        ResultError: it cannot be written anywhere.
+    """
+    import tempfile
+
+    from rmbench.errors import ResultError
+    from rmbench.result.store import write_result
+
+    try:
+        return write_result(result, output)
+    except ResultError as error:
+        try:
+            kept = write_result(result, Path(tempfile.mkdtemp(prefix="rmbench-results-")))
+        except (ResultError, OSError):
+            raise error from None
+        raise ResultError(f"{error}; the result is kept as {kept}") from None
 
 
 def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> None:

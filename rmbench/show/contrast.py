@@ -1,6 +1,5 @@
 """Two results side by side, and the comparisons that changed sides: as tables, text and JSON."""
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,7 +8,7 @@ from rmbench.compare.comparable import title_of
 from rmbench.compare.contrast import Contrast, Verdict
 from rmbench.compare.flips import Flip
 from rmbench.result.record import Result
-from rmbench.show.table import Table, format_table
+from rmbench.show.table import Table, format_table, to_json
 from rmbench.suite.comparison import Comparison
 from rmbench.wording import counted, percent, printable
 
@@ -165,7 +164,7 @@ def contrast_as_json(
     for row, item in zip(record["slices"], contrast.verdicts, strict=True):
         row["mark"] = item.mark(alpha)
     record["flips"] = [_flip_record(flip, found.get(flip.id)) for flip in flips]
-    return json.dumps(record, indent=2)
+    return to_json(record)
 
 
 def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:

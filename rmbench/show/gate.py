@@ -1,6 +1,5 @@
 """The gate's verdict as a table, Markdown, JSON and JUnit."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -17,7 +16,7 @@ from rmbench.show.contrast import (
     verdict_cells,
     verdict_record,
 )
-from rmbench.show.table import Table, format_table
+from rmbench.show.table import Table, format_table, to_json
 from rmbench.wording import printable
 
 __all__ = ["format_gate", "gate_table", "write_gate"]
@@ -30,7 +29,7 @@ def format_gate(gate: Gate, fmt: str) -> str:
     if fmt == "junit":
         return _junit(gate)
     if fmt == "json":
-        return json.dumps(_gate_record(gate), indent=2)
+        return to_json(_gate_record(gate))
     return format_table(gate_table(gate), fmt)
 
 

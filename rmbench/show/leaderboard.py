@@ -1,6 +1,5 @@
 """Every result, side by side: computed, then sorted and ranked, then formatted."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -10,7 +9,7 @@ from rmbench.compare.comparable import with_means
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result
-from rmbench.show.table import Table, format_table, interval_text, source_notes
+from rmbench.show.table import Table, format_table, interval_text, source_notes, to_json
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent
 
@@ -365,7 +364,7 @@ def _notes(board: Board, order: str, *, intervals: bool) -> list[str]:
 
 def as_json(boards: Sequence[Board]) -> str:
     """Return boards as a JSON list; accuracies in [0, 1], with interval and count where known."""
-    return json.dumps([_record(board) for board in boards], indent=2)
+    return to_json([_record(board) for board in boards])
 
 
 def _record(board: Board) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rmbench.errors import ResultError
 from rmbench.files import read_text, write_text
 from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
+from rmbench.wording import printable
 
 __all__ = ["merge_card", "model_index", "to_yaml"]
 
@@ -82,9 +83,21 @@ def to_yaml(index: Sequence[Mapping[str, Any]]) -> str:
     """Return a ``model-index`` as YAML, as it stands in a card's front matter."""
     import yaml
 
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+        """Writes text of others so that no terminal and no log obeys it."""
+
+    def write_text(dumper: Any, text: str) -> Any:
+        style = None if printable(text) == text else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, write_text)
     content = {KEY: [dict(entry) for entry in index]}
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    return text
+    plain: str = yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    if all(printable(line) == line for line in plain.splitlines()):
+        return plain
+    # YAML's own escapes, within the quotes that such a text stands in.
+    escaped: str = yaml.dump(content, Dumper=Dumper, sort_keys=False, width=10**9)
+    return escaped.replace("##[", r"#\x23[")
 
 
 # --- merging -------------------------------------------------------------------------------------

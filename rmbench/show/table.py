@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ __all__ = [
     "results_as_csv",
     "results_as_json",
     "source_notes",
+    "to_json",
 ]
 
 ZERO_WIDTH: Final = "\u200b"
@@ -62,6 +64,11 @@ def interval_text(item: Accuracy) -> str:
     return f"{100 * item.low:.1f} to {100 * item.high:.1f}"
 
 
+def to_json(content: Any) -> str:
+    """Return JSON in ASCII, of which neither a terminal nor the log of a CI job obeys anything."""
+    return json.dumps(content, indent=2).replace("##[", r"\u0023#[")
+
+
 def _number(cell: str) -> str | int | float:
     """Return a cell as JSON has it: a number where it is one and nothing else."""
     if re.fullmatch(r"-?\d+", cell):
@@ -84,7 +91,7 @@ def format_table(table: Table, fmt: str) -> str:
             for row in table.rows
         ]
         content = {"title": table.title, "rows": records, "notes": [*table.above, *table.notes]}
-        return json.dumps(content, indent=2)
+        return to_json(content)
     if fmt == "csv":
         return _csv([table.columns, *table.rows])
     style = STYLES[fmt]
@@ -188,8 +195,12 @@ def _csv(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _for_spreadsheets(text: str) -> str:
-    """Return text that a spreadsheet takes for text, and not for a formula."""
-    if len(text) < 2 or text[0] not in "=+-@":
+    """Return text that a spreadsheet takes for text, and not for a formula.
+
+    Some look past blanks, and take a sign of full width for the sign itself.
+    """
+    start = unicodedata.normalize("NFKC", text).lstrip()
+    if len(start) < 2 or start[0] not in "=+-@":
         return text
     try:
         float(text)
@@ -445,7 +456,7 @@ def _card_cell(result: Result | None, name: str) -> str:
 
 def results_as_json(results: Sequence[Result]) -> str:
     """Return the records as a JSON list, each as its file holds it; in ASCII, for terminals."""
-    return json.dumps([result.to_dict() for result in results], indent=2)
+    return to_json([result.to_dict() for result in results])
 
 
 def results_as_csv(results: Sequence[Result]) -> str:
