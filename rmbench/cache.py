@@ -4,7 +4,8 @@ One SQLite file in WAL mode, which several processes may share. It holds
 
 * ``rewards``: one reward per scored input, committed batch by batch;
 * ``runs``: what a whole call of a scorer gave, so that repeating it loads no model;
-* ``digests``: of weight files, by path, size and time of change, so that they are hashed once.
+* ``stamped``: digests of weight files, by path and stamp (size, times, inode), so that they are
+  hashed once.
 
 A cache that cannot be read or written is a warning, once, and the run goes on without it.
 """
@@ -20,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from rmbench.files import stamp
+
 __all__ = [
     "SCORING_VERSION",
     "Cache",
@@ -34,12 +37,13 @@ SCORING_VERSION: Final = 2
 
 FILE: Final = "rewards.sqlite"
 BUSY_S: Final = 30.0
+SETTLED_NS: Final = 2_000_000_000
 _MANY: Final = 500  # below SQLite's oldest limit of 999 variables in a statement
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS rewards (key BLOB PRIMARY KEY, reward REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (key BLOB PRIMARY KEY, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS digests (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS stamped (
+    path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL
 );
 """
 _T = TypeVar("_T")
@@ -180,16 +184,19 @@ class Cache:
         Raises:
             OSError: the file cannot be read.
         """
-        place, status = os.fspath(path.resolve()), path.stat()
-        query = "SELECT sha256 FROM digests WHERE path = ? AND size = ? AND changed = ?"
-        stamp = (place, status.st_size, status.st_mtime_ns)
-        row = self._try(lambda database: database.execute(query, stamp).fetchone(), None)
+        place, before = os.fspath(path.resolve()), stamp(path)
+        query = "SELECT sha256 FROM stamped WHERE path = ? AND stamp = ?"
+        known = (place, repr(tuple(before)))
+        row = self._try(lambda database: database.execute(query, known).fetchone(), None)
         if row is not None:
             return str(row[0])
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        statement = "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)"
-        self._try(lambda database: database.execute(statement, (*stamp, digest)), None)
+        # A file that was written a moment ago could be written again within one tick of the clock.
+        is_settled = time.time_ns() - before.changed > SETTLED_NS
+        if is_settled and stamp(path) == before:
+            statement = "INSERT OR REPLACE INTO stamped VALUES (?, ?, ?)"
+            self._try(lambda database: database.execute(statement, (*known, digest)), None)
         return digest
 
     def info(self) -> CacheInfo:

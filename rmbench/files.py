@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rmbench.errors import ResultError
 
@@ -14,9 +14,11 @@ __all__ = [
     "BEGIN",
     "END",
     "RepeatedKeyError",
+    "Stamp",
     "parse_json",
     "read_text",
     "replace_block",
+    "stamp",
     "write_text",
 ]
 
@@ -67,6 +69,31 @@ def write_text(path: Path, text: str) -> None:
         raise ResultError(
             f"{path}: cannot be written: {error.strerror or error}; make room, or give another file"
         ) from None
+
+
+class Stamp(NamedTuple):
+    """What the system says of a file; another content has another stamp.
+
+    Size and time of change alone do not tell: copies, archives and syncs set the time as they like.
+    The inode and the time of its last change (ctime) cannot be set.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of a file, through links; times are in nanoseconds.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return Stamp(found.st_dev, found.st_ino, found.st_size, *times)
 
 
 def replace_block(text: str, content: str, *, place: str) -> str:

@@ -1,5 +1,6 @@
 """Rewards on disk: kept batch by batch, shared, and never in the way when they break."""
 
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rmbench.cache
 from rmbench.cache import FILE, Cache, clear_cache, make_key
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
@@ -69,18 +71,33 @@ def test_a_run_comes_back_and_a_damaged_one_does_not(tmp_path: Path) -> None:
         assert cache.get_run(b"k") is None
 
 
-def test_a_file_is_hashed_again_only_when_it_changed(tmp_path: Path) -> None:
+def test_a_file_is_hashed_again_only_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"one")
+    hashed: list[str] = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(rmbench.cache, "SETTLED_NS", -1)
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda stream, kind: hashed.append(kind) or real(stream, kind)
+    )
     with Cache(tmp_path / "cache") as cache:
         first = cache.file_digest(file)
+        assert cache.file_digest(file) == first == hashlib.sha256(b"one").hexdigest()
+        assert len(hashed) == 1
         status = file.stat()
-        # Same size and time: by design not read again.
-        file.write_bytes(b"two")
+        file.write_bytes(b"two")  # the same size, and below the same time of change
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert cache.file_digest(file) == first
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        assert cache.file_digest(file) != first
+        assert cache.file_digest(file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_file_that_was_just_written_is_hashed_again(tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    with Cache(tmp_path / "cache") as cache:
+        for content in (b"one", b"two", b"six"):
+            file.write_bytes(content)
+            assert cache.file_digest(file) == hashlib.sha256(content).hexdigest()
 
 
 def test_a_corrupt_cache_is_one_warning_and_the_work_goes_on(

@@ -175,37 +175,32 @@ def test_what_happened_is_in_audit_and_timing(good: Path) -> None:
 # --- Refused: not a reward model --------------------------------------------------------------
 
 
-def test_a_language_model_is_refused(tmp_path: Path) -> None:
-    model = models.build(transformers.LlamaForCausalLM, models.config("llama", num_labels=2))
+@pytest.mark.parametrize("labels", [1, 2])
+def test_a_language_model_is_refused(tmp_path: Path, labels: int) -> None:
+    model = models.build(transformers.LlamaForCausalLM, models.config("llama", num_labels=labels))
     folder = models.save(tmp_path / "lm", model)
     assert refusal(folder) == (
-        "lm: its architecture is LlamaForCausalLM, not a sequence classifier; give a reward model,"
-        " which has a head with one logit (num_labels 1)"
+        f"{folder}: its architecture is LlamaForCausalLM, not a sequence classifier, and its"
+        " weights have no score.weight; give a reward model, which has a head with one logit"
     )
 
 
-def test_a_language_model_that_claims_one_label_is_refused(tmp_path: Path) -> None:
-    model = models.build(transformers.LlamaForCausalLM, models.config("llama"))
-    folder = models.save(tmp_path / "lm", model)
-    assert refusal(folder) == (
-        "lm: the checkpoint lacks score.weight (it has lm_head.weight, which this model has no use"
-        f" for); {RANDOM} reward head"
-    )
-
-
-def test_two_logits_are_refused(tmp_path: Path) -> None:
+def test_two_logits_are_refused_until_it_is_said_which(tmp_path: Path) -> None:
     folder = models.save(tmp_path / "two", models.classifier("llama", num_labels=2))
     assert refusal(folder) == (
-        "two: 2 logits (LlamaForSequenceClassification) where a reward model has one, and which of"
-        " them is the reward is not known; give a model trained with num_labels 1"
+        "two: returns: 2 logits (LABEL_0, LABEL_1) where a reward is one, and which of them is the"
+        " reward is not known; say which with --model-output INDEX, or add them up with"
+        " name=weight,..."
     )
 
 
 def test_a_sentence_embedding_model_is_refused(tmp_path: Path) -> None:
     model = models.build(transformers.BertModel, models.config("bert", num_labels=2))
-    assert refusal(models.save(tmp_path / "embedder", model)) == (
-        "embedder: its architecture is BertModel, not a sequence classifier; give a reward model,"
-        " which has a head with one logit (num_labels 1)"
+    folder = models.save(tmp_path / "embedder", model)
+    assert refusal(folder) == (
+        f"{folder}: its architecture is BertModel, not a sequence classifier, and its weights have"
+        " no classifier.weight, classifier.bias; give a reward model, which has a head with one"
+        " logit"
     )
 
 
@@ -243,14 +238,14 @@ def test_a_sentence_embedding_model_is_refused(tmp_path: Path) -> None:
 )
 def test_weights_that_would_be_random_are_refused(copy: Path, change: Any, finding: str) -> None:
     edit_weights(copy, change)
-    assert refusal(copy) == f"rm: the checkpoint {finding}; {RANDOM} reward head"
+    assert refusal(copy) == f"{copy}: the checkpoint {finding}; {RANDOM} reward head"
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 500, b"version https://git-lfs.github.com\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff" * 500, b"version 1 of something\n"])
 def test_a_damaged_safetensors_file_is_refused(copy: Path, content: bytes) -> None:
     (copy / "model.safetensors").write_bytes(content)
     message = refusal(copy)
-    assert message.startswith(f"{copy}: a .safetensors file is damaged or cut off (")
+    assert message.startswith(f"{copy}: model.safetensors is damaged or cut off (")
     assert message.endswith("); copy or download it again")
 
 
@@ -332,7 +327,7 @@ def test_a_model_of_an_own_type_is_refused_and_none_of_its_code_runs(copy: Path)
         AutoModelForSequenceClassification="mine.MyModel",
     )
     assert refusal(copy) == (
-        f"{copy}: the configuration needs code from the model's repository; {TRUST}"
+        f"{copy}: the model (mine.MyConfig) needs code from the model's repository; {TRUST}"
     )
     assert not mark.exists()
 
@@ -387,22 +382,31 @@ def test_a_revision_of_a_local_folder_is_refused(good: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
-        ("[]", "TypeError" if OLD else "model_type"),
+        ("[]", "config.json is no JSON object"),
         ("{}", "model_type"),
-        ('{"model_type": "llama", "hidden_size": "many"}', "TypeError" if OLD else "hidden_size"),
+        ('{"model_type": "llama", "hidden_size": "many"}', "config.json has hidden_size 'many'"),
+        ('{"model_type": "llama", "num_attention_heads": 0}', "has num_attention_heads 0"),
+        ('{"model_type": "llama", "num_hidden_layers": 10000000}', "has num_hidden_layers 1000000"),
+        ('{"model_type": "llama", "vocab_size": -7}', "config.json has vocab_size -7"),
+        ('{"model_type": "llama", "rope_theta": " "}', "config.json has rope_theta ' '"),
+        ('{"rope_parameters": {"rope_theta": null}, "rope_scaling": {"rope_theta": []}}', "[]"),
+        ('{"text_config": {"num_key_value_heads": 0}}', "has num_key_value_heads 0"),
+        ('{"architectures": [1]}', "has architectures [1]"),
     ],
 )
 def test_a_broken_config_is_refused(copy: Path, content: str, finding: str) -> None:
     (copy / "config.json").write_text(content)
     message = refusal(copy)
-    assert message.startswith(f"{copy}: the configuration cannot be loaded: ")
-    assert message.endswith("; is the folder complete?")
+    assert message.startswith(f"{copy}: ")
+    assert message.endswith("mend config.json, or take it from where the model came from")
     assert finding in message
 
 
 def test_a_config_that_is_not_json_is_told_what_to_do(copy: Path) -> None:
     (copy / "config.json").write_text("{broken")
-    assert refusal(copy) == f"{copy}: its config.json is not JSON; copy or download it again"
+    message = refusal(copy)
+    assert message.startswith(f"{copy}: its config.json is not JSON (")
+    assert message.endswith("; copy or download it again")
 
 
 def test_an_unknown_model_type_is_refused(copy: Path) -> None:
@@ -431,7 +435,7 @@ def test_a_broken_tokenizer_is_refused(copy: Path) -> None:
         assert message.startswith(f"{copy}: no tokenizer that can be read; put the one that")
     else:
         assert message.startswith(f"{copy}: the tokenizer cannot be loaded: JSONDecodeError: ")
-        assert message.endswith("; is the folder complete?")
+        assert message.endswith("or take them from where the model came from")
 
 
 def test_a_tokenizer_without_chat_template_is_refused_unless_told_none(tmp_path: Path) -> None:

@@ -402,11 +402,11 @@ def half_a_configuration(folder: Path) -> None:
     ("make", "finding", "remedy"),
     [
         (language_model, "LlamaForCausalLM, not a sequence classifier", "give a reward model"),
-        (sentiment, "2 logits (BertForSequenceClassification)", "trained with num_labels 1"),
+        (sentiment, "2 logits (", "--model-output INDEX"),
         (empty, "no config.json", "give the folder of one model"),
         (without_tokenizer, "tokenizer", "tokenizer.json"),
         (adapter, "a LoRA adapter without its base model", "merge the two"),
-        (half_a_configuration, "its config.json is not JSON", "copy or download it again"),
+        (half_a_configuration, "its config.json is not JSON (", "copy or download it again"),
         (embedding_model, "BertModel, not a sequence classifier", "give a reward model"),
     ],
 )
@@ -442,7 +442,7 @@ def test_a_model_whose_rewards_are_no_numbers_is_refused_before_it_is_tried(
     model.score.weight.data[0, 0] = float("nan")
     result = doctor(models.save(tmp_path / "rm", model))
     assert result.exit_code == 2
-    assert "the reward nan, which is no number, for two tokens" in result.stdout
+    assert "the reward nan, which is no number, for a short" in result.stdout
     assert "its weights are damaged; copy them again" in result.stdout
 
 
@@ -457,7 +457,7 @@ def test_nothing_is_said_of_weights_that_cannot_be_read(kept: int, tmp_path: Pat
     result = doctor(folder)
     assert result.exit_code == 2
     assert "refused  loading" in result.stdout
-    assert ("ok       weights" in result.stdout) == (kept == 5000)  # the header is whole
+    assert "ok       weights" not in result.stdout
     assert "unknown" not in result.stdout
 
 

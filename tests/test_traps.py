@@ -22,8 +22,9 @@ from torch import nn
 from transformers import LlamaForSequenceClassification
 
 from rmbench.accuracy.aggregate import section_weights, weighted_mean
+from rmbench.checkpoint.config_findings import check_attention, check_rope
 from rmbench.checkpoint.encode import encode, load_template
-from rmbench.checkpoint.findings import check_attention, check_head, check_rope
+from rmbench.checkpoint.network_findings import check_head
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
 from rmbench.engine.ways import Engine
@@ -439,7 +440,7 @@ def test_trap_24_code_of_the_repository_and_what_it_may_return(tmp_path: Path) -
     [
         (lambda **_: None, "NoneType for one conversation"),
         (lambda **_: SimpleNamespace(logits=None), "NoneType for one conversation"),
-        (lambda **_: SimpleNamespace(logits=torch.zeros(1, 2)), "logits of shape (1, 2) for one"),
+        (lambda **_: SimpleNamespace(logits=torch.zeros(2, 1)), "logits of shape (2, 1) for one"),
         (lambda **_: {}["hidden"], "LlamaForSequenceClassification fails: KeyError: 'hidden'"),
     ],
 )
@@ -474,7 +475,7 @@ def test_trap_26_a_tokenizer_of_another_model(tmp_path: Path) -> None:
     folder = saved(tmp_path, vocab_size=60, pad_token_id=models.PAD)
     code, output = doctor(folder)
     assert code == 2
-    assert "take the model's own tokenizer" in output
+    assert "use the tokenizer that it was trained with" in output
     with pytest.raises(ScorerError, match="use the tokenizer that it was trained with"):
         run(folder)
 

@@ -3,17 +3,33 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rmbench.checkpoint.hub import find_commit
 from rmbench.checkpoint.options import TINY, ModelOptions
+from rmbench.checkpoint.stored import named_by_indexes, read_json
+from rmbench.errors import ScorerError
+from rmbench.files import Stamp, stamp
 
-__all__ = ["digest_folder", "find_identity", "locate", "name_folder", "name_models"]
+__all__ = [
+    "check_unmoved",
+    "digest_folder",
+    "find_identity",
+    "locate",
+    "model_files",
+    "name_folder",
+    "name_models",
+    "take_stamps",
+]
 
 # Endings of the files in a model's folder that can move its rewards.
-_DIGESTED: Final = {".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".py"}
+_DIGESTED: Final = {
+    ".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".py", ".tiktoken", ".spm", ".bpe",
+    ".codes", ".vocab", ".toml", ".pt", ".pth", ".gguf",
+}  # fmt: skip
+_CONFIGS: Final = ("config.json", "tokenizer_config.json")
 
 
 # Names of folders that say nothing of the model in them.
@@ -68,6 +84,30 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def model_files(folder: Path) -> dict[str, Path]:
+    """Return the files that loading a model's folder can open, by their names from the folder.
+
+    Besides those of the folder itself: named templates, code in sub-folders where the model brings
+    its own, and whatever its indexes of weights name, in sub-folders or outside.
+    """
+    found = [path for path in folder.iterdir() if path.suffix in _DIGESTED]
+    found += folder.glob("additional_chat_templates/*.jinja")
+    if any(_auto_map(folder / name) for name in _CONFIGS):
+        found += folder.rglob("*.py")
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    names |= {name: folder / name for name in named_by_indexes(folder)}
+    return {name: names[name] for name in sorted(names) if names[name].is_file()}
+
+
+def _auto_map(path: Path) -> Any:
+    """Return what a configuration says of code of its own."""
+    try:
+        settings = read_json(path) if path.is_file() else None
+    except ScorerError:
+        return None  # loading says what is wrong with it
+    return settings.get("auto_map") if isinstance(settings, dict) else None
+
+
 def digest_folder(folder: Path, digest: Callable[[Path], str] = file_digest) -> str:
     """Return ``sha256:`` and a digest of a local model: configuration, weights, tokenizer, code.
 
@@ -79,10 +119,33 @@ def digest_folder(folder: Path, digest: Callable[[Path], str] = file_digest) -> 
         OSError: a file cannot be read.
     """
     whole = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _DIGESTED and path.is_file():
-            whole.update(f"{path.name}:{digest(path)}\n".encode())
+    for name, path in model_files(folder).items():
+        whole.update(f"{name}:{digest(path)}\n".encode())
     return f"sha256:{whole.hexdigest()}"
+
+
+def take_stamps(folder: Path) -> Mapping[str, Stamp]:
+    """Return what the system says of each file that loading can open, without reading it."""
+    return {name: stamp(path) for name, path in model_files(folder).items()}
+
+
+def check_unmoved(folder: Path, before: Mapping[str, Stamp]) -> None:
+    """Refuse a model whose files changed while it was identified and loaded.
+
+    Args:
+        folder: the model's.
+        before: of ``take_stamps``, taken before the first file was read.
+
+    Raises:
+        ScorerError: a file was written, replaced, added or removed meanwhile.
+    """
+    after = take_stamps(folder)
+    moved = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    if moved:
+        raise ScorerError(
+            f"{folder}: {moved[0]} changed while the model was being loaded, so that it is not"
+            " known which one was; run again when it is written, or give a copy of the folder"
+        )
 
 
 def find_identity(model: str, options: ModelOptions, digest: Callable[[Path], str]) -> str | None:

@@ -32,6 +32,11 @@ class ModelOptions:
         eos: likewise, at the end.
         pooling: which token's reward is read: ``model`` for what the model's forward does,
             ``last``, or ``first-eos``; see ``rmbench.engine.pooling``.
+        outputs: which of a model's outputs is the reward: an index, a name, or name=weight,...;
+            None for a model that has one.
+        negate: whether lower is better; a configuration with ``score_type: cost`` says so itself.
+        reader: path to a TOML file that says where a model's reward is read; None for what its
+            files say.
         max_length: most tokens of a conversation; None for the model's own limit.
         on_overflow: ``error``, ``truncate-left`` or ``drop`` for longer conversations.
         batch_tokens: tokens of one batch; None for the device's default.
@@ -52,6 +57,9 @@ class ModelOptions:
     bos: str = "model"
     eos: str = "model"
     pooling: str = "model"
+    outputs: str | None = None
+    negate: bool = False
+    reader: str | None = None
     max_length: int | None = None
     on_overflow: str = "error"
     batch_tokens: int | None = None

@@ -123,6 +123,19 @@ _MODEL_OPTIONS: Final = (
         " the first EOS.",
     ),
     click.option(
+        "--model-output",
+        "outputs",
+        metavar="INDEX|NAME=WEIGHT,...",
+        help="Which of a model's outputs is the reward, or how they add up to it.",
+    ),
+    click.option("--negate", is_flag=True, help="Lower is better: turn the sign (cost models)."),
+    click.option(
+        "--reader",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="TOML file that says where the reward is read; see docs/models.md.",
+    ),
+    click.option(
         "--max-length",
         type=click.IntRange(min=1),
         help="Most tokens of a conversation; by default the model's own limit.",

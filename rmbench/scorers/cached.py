@@ -11,6 +11,7 @@ from typing import Final
 from rmbench.cache import SCORING_VERSION, Cache, make_key
 from rmbench.checkpoint.identity import find_identity, locate
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.errors import ScorerError
 from rmbench.scorers.contract import Progress, Scored, Scorer, ScorerInfo
 from rmbench.suite.comparison import Conversation
 
@@ -18,15 +19,16 @@ __all__ = ["CachedScorer"]
 
 # Options that cannot move a reward, or only decide whether there is one; the revision is part of
 # the model's identity.
+PACKAGES: Final = ("torch", "transformers", "tokenizers")
 _NO_PART: Final = {"batch_tokens", "seed", "trust_pickle", "revision"}
 
 
 class CachedScorer:
     """Scores as ``load_classifier`` does, and keeps what it gave.
 
-    A whole call is known by the model's identity and name, the options, the versions of torch and
-    transformers, the kind of device, and every text. Within a call, single rewards are kept batch
-    by batch (see ``rmbench.engine``), so that a crash loses no more than a batch.
+    A whole call is known by the model's identity and name, the options, the versions of torch,
+    transformers and tokenizers, the kind of device, and every text. Within a call, single rewards
+    are kept batch by batch (see ``rmbench.engine``), so that a crash loses no more than a batch.
     """
 
     def __init__(
@@ -64,8 +66,13 @@ class CachedScorer:
             self._info = ScorerInfo(**known["info"])
             known["scored"]["timing"]["cached"] = True
             return Scored(**known["scored"])
-        scored = self._load().score(conversations)
         self._info = self._load().info
+        if self._info.revision != identity:
+            raise ScorerError(
+                f"{self.model}: the model changed between being identified and being loaded; run"
+                " again when it is written, or give a copy of the folder"
+            )
+        scored = self._load().score(conversations)
         if all(reward is None or math.isfinite(reward) for reward in scored.rewards):
             self.cache.put_run(key, {"info": asdict(self._info), "scored": asdict(scored)})
         return scored
@@ -81,11 +88,12 @@ class CachedScorer:
 
     def _settings(self) -> str:
         options = {k: v for k, v in asdict(self.options).items() if k not in _NO_PART}
-        template = Path(self.options.template)
-        if template.is_file():
-            options["template"] = f"{template.name} {self.cache.file_digest(template)}"
+        for name in ("template", "reader"):
+            path = Path(options[name] or "")
+            if path.is_file():
+                options[name] = f"{path.name} {self.cache.file_digest(path)}"
         _, name = locate(self.model)  # two folders of one content are two models in the results
-        versions = [metadata.version(package) for package in ("torch", "transformers")]
+        versions = [metadata.version(package) for package in PACKAGES]
         return repr((SCORING_VERSION, name, sorted(options.items()), versions, _device_kind()))
 
 

@@ -14,22 +14,24 @@ import transformers
 from rmbench.cache import SCORING_VERSION, Cache, make_key
 from rmbench.checkpoint.encode import Encoded, Encoder, Template
 from rmbench.checkpoint.findings import WARNING, Check
-from rmbench.checkpoint.identity import digest_folder, file_digest
-from rmbench.checkpoint.network_findings import check_place
-from rmbench.checkpoint.opening import (
-    Checkpoint,
-    Loaded,
-    choose_dtype,
-    load_weights,
-    open_checkpoint,
-    refuse,
+from rmbench.checkpoint.identity import (
+    check_unmoved,
+    digest_folder,
+    file_digest,
+    locate,
+    take_stamps,
 )
+from rmbench.checkpoint.network_findings import check_place, count_embeddings
+from rmbench.checkpoint.opening import Checkpoint, open_checkpoint, refuse
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.outputs import turns_sign
 from rmbench.checkpoint.reader import EncodingAhead
+from rmbench.checkpoint.weights import Loaded, choose_dtype, load_weights
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.engine.ways import Engine, Scoring
 from rmbench.errors import ScorerError
+from rmbench.files import Stamp
 from rmbench.scorers.again import group, recheck, recheck_exactly
 from rmbench.scorers.contract import Progress, Scored, ScorerInfo
 from rmbench.suite.comparison import Conversation
@@ -92,9 +94,9 @@ class Classifier:
         )
 
     @property
-    def embeddings(self) -> int:
-        """Number of token ids that the model has an embedding for."""
-        return int(self.engine.model.get_input_embeddings().num_embeddings)
+    def embeddings(self) -> int | None:
+        """Number of token ids that the model has an embedding for; None where it does not tell."""
+        return count_embeddings(self.engine.model)
 
     def _report(self, ahead: EncodingAhead, done: int) -> None:
         """Stop at what the tokeniser found meanwhile, and tell how far the scoring is."""
@@ -186,13 +188,17 @@ def load_classifier(
             template, would need code or pickle that is not trusted, or a check refuses it.
     """
     start = time.perf_counter()
+    before = _stamps(model)
     checkpoint = open_checkpoint(model, options)
+    revision = _revision(checkpoint, cache)
     found = _note(checkpoint.checks, checks, checkpoint.name)
     loaded = load_weights(checkpoint)
     found += _note(loaded.checks, checks, checkpoint.name)
     eos = checkpoint.tokenizer.eos_token_id
     network = with_pooling(loaded.network, options.pooling, eos=eos, name=checkpoint.name)
-    info = _describe(checkpoint, loaded, cache)
+    info = _describe(checkpoint, loaded, revision)
+    if before is not None:
+        check_unmoved(checkpoint.folder, before)
     engine = Engine(
         network,
         batch_tokens=options.batch_tokens,
@@ -213,7 +219,7 @@ def _note(found: list[Check], checks: list[Check] | None, name: str) -> list[Che
     return found
 
 
-def _describe(checkpoint: Checkpoint, loaded: Loaded, cache: Cache | None) -> ScorerInfo:
+def _describe(checkpoint: Checkpoint, loaded: Loaded, revision: str) -> ScorerInfo:
     network, options = loaded.network, checkpoint.options
     settings = {
         "dtype": loaded.dtype,
@@ -221,12 +227,14 @@ def _describe(checkpoint: Checkpoint, loaded: Loaded, cache: Cache | None) -> Sc
         **_text_settings(checkpoint.template, options),
         "max_length": loaded.max_length,
         "on_overflow": options.on_overflow,
+        "outputs": options.outputs,
+        "negate": turns_sign(options, checkpoint.config),
     }
     return ScorerInfo(
         id=checkpoint.name,
         kind="classifier",
         scale="log-odds",
-        revision=_revision(checkpoint, cache),
+        revision=revision,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         settings=settings,
         usual=_usual(settings, options, network.device),
@@ -261,33 +269,40 @@ def _text_settings(template: Template, options: ModelOptions) -> dict[str, Any]:
     }
 
 
+def _stamps(model: str) -> Mapping[str, Stamp] | None:
+    """Return what tells whether a local model changes while it is loaded; None for the Hub's."""
+    where, _ = locate(model)
+    return take_stamps(Path(where)) if Path(where).is_dir() else None
+
+
 def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
     """Return the commit on the Hub, or a digest of a local model."""
     if checkpoint.commit is not None:
         return checkpoint.commit
-    return digest_folder(Path(checkpoint.where), cache.file_digest if cache else file_digest)
+    return digest_folder(checkpoint.folder, cache.file_digest if cache else file_digest)
 
 
 def _scope(info: ScorerInfo, network: Any) -> bytes:
     """Return what determines a reward besides the token ids, for the keys of the cache."""
-    settings = [info.settings[name] for name in ("dtype", "attention", "pooling")]
+    names = ("dtype", "attention", "pooling", "outputs", "negate")
+    settings = [info.settings.get(name) for name in names]
     versions = (torch.__version__, transformers.__version__, SCORING_VERSION)
     return make_key(info.revision, *settings, *versions, network.device.type)
 
 
-def check_ids(sequences: Iterable[Any], *, embeddings: int, name: str) -> None:
+def check_ids(sequences: Iterable[Any], *, embeddings: int | None, name: str) -> None:
     """Refuse token ids for which a model has no embedding: on a GPU they would crash it.
 
     Args:
         sequences: arrays of token ids; None for a dropped conversation.
-        embeddings: number of ids that have one.
+        embeddings: number of ids that have one; None where that is not known.
         name: the model's, for the message.
 
     Raises:
         ScorerError: an id is beyond the embeddings.
     """
     largest = max((int(ids.max()) for ids in sequences if ids is not None), default=0)
-    if largest >= embeddings:
+    if embeddings is not None and largest >= embeddings:
         raise ScorerError(
             f"{name}: its tokenizer gives token id {largest} where the model has embeddings for"
             f" {embeddings}; use the tokenizer that it was trained with"

@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from rmbench.checkpoint.encode import encode
-from rmbench.checkpoint.opening import Checkpoint, choose_device, choose_dtype, open_checkpoint
+from rmbench.checkpoint.opening import Checkpoint, open_checkpoint
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.weights import build_skeleton, choose_device, choose_dtype
 from rmbench.engine.budget import choose_batch_tokens, chunks_per_row
 from rmbench.engine.packing import pack, plan_batches, window_sizes
 from rmbench.engine.rate import layer_weights, matrix_rate
@@ -97,7 +97,7 @@ def plan_scoring(
     fresh = [ids for window in windows for ids in window]
     tokenise = time.perf_counter() - start
     device = choose_device(options.device)
-    skeleton = _skeleton(checkpoint, checkpoint.config)
+    skeleton = build_skeleton(checkpoint)
     budget = options.batch_tokens or _batch_tokens(skeleton, options, device)
     row_tokens = budget * chunks_per_row(device)
     rows = [row for window in windows for row in pack(window, row_tokens=row_tokens)]
@@ -157,21 +157,6 @@ def _loop_batches(count: int) -> list[range]:
     ]
 
 
-def _skeleton(checkpoint: Checkpoint, config: Any) -> Any:
-    """Return a model of this configuration without memory for its weights."""
-    try:
-        loader: Any = AutoModelForSequenceClassification
-        with torch.device("meta"):
-            return loader.from_config(
-                config, trust_remote_code=checkpoint.options.trust_remote_code
-            )
-    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-        finding = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ScorerError(
-            f"{checkpoint.name}: cannot be planned without its weights: {finding}; run it instead"
-        ) from None
-
-
 # --- seconds -------------------------------------------------------------------------------------
 
 
@@ -221,7 +206,7 @@ def _cut(checkpoint: Checkpoint, layers: int, *, device: torch.device, dtype: to
     text.num_hidden_layers = layers
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:layers]
-    network = _skeleton(checkpoint, config).to(dtype)
+    network = build_skeleton(checkpoint, config).to(dtype)
     if sum(parameter.numel() for parameter in network.parameters()) > MOST_WEIGHTS:
         raise ValueError("too large")
     network.to_empty(device=device)

@@ -1,0 +1,96 @@
+"""Is the tokenizer, as it was loaded, the one that its file describes?"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rmbench.checkpoint.encode import Template, render
+from rmbench.checkpoint.explain import foreign, muted
+from rmbench.checkpoint.findings import OK, REFUSED, Check
+from rmbench.checkpoint.text_findings import PROBE
+from rmbench.errors import ScorerError
+
+__all__ = ["check_tokenizer", "differing", "read_plain"]
+
+# Digits, runs of spaces, contractions, line breaks, capitals, accents, and other scripts.
+TEXTS: Final = (
+    "In 1999 she paid 12345.67 for   three cats; they'll DON'T\n\n\tdo\r\n it, I'm 100% sure!  ",
+    " naïve café — Привет мир, 你好世界 مرحبا नमस्ते 👩‍🔬 x_1 = (a+b)**2;",
+)
+
+
+def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: str) -> Check:
+    """Refuse a tokenizer that gives other ids than the file beside the weights describes.
+
+    transformers may build a class anew around its own rules of splitting, whatever tokenizer.json
+    says.
+
+    Args:
+        tokenizer: transformers'.
+        template: the model's.
+        folder: the model's.
+        place: what messages call the model.
+
+    Raises:
+        ScorerError: the file cannot be used, or the tokenizer fails on a short conversation.
+    """
+    name = "tokenizer"
+    texts = [*TEXTS, *_rendered(template, tokenizer)]
+    with foreign(place, "tokenizer"), muted():
+        plain = read_plain(folder)
+        ids = [_loaded_ids(tokenizer, text) for text in texts]
+        tokenizer.decode(ids[-1])
+        found = [] if plain is None else list(differing(tokenizer, plain, texts))
+    kind = type(tokenizer).__name__
+    if plain is None:
+        return Check(name=name, status=OK, seen=f"{kind}, without a tokenizer.json to compare")
+    if not found:
+        return Check(name=name, status=OK, seen=f"{kind}, ids as tokenizer.json gives them")
+    return Check(
+        name=name,
+        status=REFUSED,
+        seen=f"{kind} gives other token ids than tokenizer.json for {found[0][:40]!r}",
+        remedy="if the model was trained with tokenizer.json as it stands, write"
+        ' "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json; else save the'
+        " tokenizer that it was trained with anew",
+    )
+
+
+def _rendered(template: Template, tokenizer: Any) -> list[str]:
+    try:
+        return [render(PROBE, template, tokenizer)]
+    except ScorerError:
+        return []  # the checks of the template tell
+
+
+def read_plain(folder: Path) -> Any:
+    """Return the tokenizer that tokenizer.json describes; None where there is no such file."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return None
+    plain = Tokenizer.from_file(str(path))
+    plain.no_truncation()
+    plain.no_padding()
+    return plain
+
+
+def differing(tokenizer: Any, plain: Any, texts: Iterable[str]) -> Iterable[str]:
+    """Yield the texts whose token ids differ, special tokens aside.
+
+    Texts with tokens that other files of the model add (tokenizer_config.json) are passed over.
+    """
+    added = set(tokenizer.get_added_vocab())
+    added -= {token.content for token in plain.get_added_tokens_decoder().values()}
+    for text in texts:
+        if any(token in text for token in added):
+            continue
+        if _loaded_ids(tokenizer, text) != plain.encode(text, add_special_tokens=False).ids:
+            yield text
+
+
+def _loaded_ids(tokenizer: Any, text: str) -> Sequence[int]:
+    encoded = tokenizer(text, add_special_tokens=False, padding=False, truncation=False)
+    ids: Sequence[int] = encoded["input_ids"]
+    return ids
