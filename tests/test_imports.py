@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "torch": {"engine", "checkpoint", "scorers"},
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
+    "tokenizers": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
     "pyarrow": {"suite"},
