@@ -344,7 +344,7 @@ def test_trap_17_dropped_comparisons_and_batch_means(tmp_path: Path) -> None:
         assert (result.audit["overflowed"], result.audit["dropped"]) == (1, 1)
         assert result.averages["pooled"].n == 2
     assert results[0].averages == results[1].averages
-    assert "drop-100" in str(results[0].signature).replace(":", "-")
+    assert "on_overflow:drop" in str(results[0].signature)
 
 
 # --- loading -------------------------------------------------------------------------------------
