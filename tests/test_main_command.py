@@ -88,7 +88,7 @@ class Machine:
             text=True,
             env=self.environment | more,
             cwd=self.home,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == code, done.stderr

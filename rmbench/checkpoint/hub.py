@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.errors import ScorerError, enclosed
-from rmbench.suite.hub import hub_failure
+from rmbench.suite.hub import hub_failure, is_broken_transfer
 
 __all__ = ["fetch_texts", "fetch_weights", "find_commit"]
 
@@ -15,6 +15,7 @@ __all__ = ["fetch_texts", "fetch_weights", "find_commit"]
 _FIRST: Final = ("config.json", "adapter_config.json")
 _TEXTS: Final = (".json", ".jinja", ".model", ".txt", ".tiktoken", ".spm", ".bpe", ".toml", ".py")
 _INDEXES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+ATTEMPTS: Final = 5
 _TEMPLATES: Final = "additional_chat_templates/"
 
 
@@ -109,6 +110,9 @@ def _fetch_all(repository: str, names: Iterable[str], commit: str) -> Path:
 def _fetch(repository: str, name: str, revision: str | None) -> Path | None:
     """Return the file in the Hub's cache, fetched if it is not there; None where there is none.
 
+    A transfer that breaks goes on where it broke: newer clients do so themselves, older ones at the
+    next call.
+
     Raises:
         ScorerError: the Hub refuses, or the connection breaks again and again.
     """
@@ -116,12 +120,17 @@ def _fetch(repository: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     with enclosed(partial(_refusal, repository)):
-        try:
-            return Path(hf_hub_download(repository, name, revision=revision))
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
-            return None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return Path(hf_hub_download(repository, name, revision=revision))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                return None
+            except OSError as error:
+                if attempt == ATTEMPTS or not is_broken_transfer(error):
+                    raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _refusal(repository: str, error: BaseException) -> ScorerError:

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-__all__ = ["hub_failure", "spare_retries"]
+__all__ = ["hub_failure", "is_broken_transfer", "spare_retries"]
 
 HUB: Final = "https://huggingface.co"
 CONNECT_S: Final = 3.0
@@ -84,6 +84,11 @@ def hub_failure(error: BaseException, *, local: str, remedy: str = "try again") 
     cause = error.__cause__ or error
     lines = (str(cause).strip() or type(cause).__name__).splitlines()
     return f"cannot be loaded: {lines[0].rstrip('.:')}; {remedy}, or {local}"
+
+
+def is_broken_transfer(error: BaseException) -> bool:
+    """Tell whether an answer of the Hub broke off, rather than being a refusal or no answer."""
+    return _meaning(error) == (None, None)
 
 
 def _meaning(error: BaseException) -> tuple[str | None, int | None]:
