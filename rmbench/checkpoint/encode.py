@@ -24,6 +24,7 @@ __all__ = [
     "encode",
     "load_template",
     "render",
+    "render_prompt",
     "with_format",
 ]
 
@@ -208,14 +209,36 @@ def render(conversation: Conversation, template: Template, tokenizer: Tokenizer)
                 " which --template none cannot write; give a Jinja file"
             )
         return conversation.prompt[0].content + conversation.response
-    messages = conversation.messages
+    return _render(conversation.messages, template, tokenizer, name=conversation.name)
+
+
+def render_prompt(conversation: Conversation, template: Template, tokenizer: Tokenizer) -> str:
+    """Return the text of a conversation's prompt, up to where an answer is to begin.
+
+    Raises:
+        ScorerError: the template refuses it.
+    """
+    if template.text is None:
+        return conversation.prompt[0].content
+    messages = [message.fields for message in conversation.prompt]
+    return _render(messages, template, tokenizer, name=conversation.name, awaits_answer=True)
+
+
+def _render(
+    messages: list[dict[str, Any]],
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    name: str,
+    awaits_answer: bool = False,
+) -> str:
     if template.system_prompt is not None and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": template.system_prompt}, *messages]
     try:
-        return _write(messages, template, tokenizer)
+        return _write(messages, template, tokenizer, awaits_answer=awaits_answer)
     except (jinja2.TemplateError, *_TEMPLATE_FAILS) as error:
         raise ScorerError(
-            f"{conversation.name}: {template.title} fails: {_finding(error)}; mend it, or give"
+            f"{name}: {template.title} fails: {_finding(error)}; mend it, or give"
             " another with --template FILE"
         ) from None
 
@@ -226,16 +249,23 @@ def _finding(error: Exception) -> str:
     return f"{text} (line {line})" if isinstance(error, jinja2.TemplateSyntaxError) else text
 
 
-def _write(messages: list[dict[str, Any]], template: Template, tokenizer: Tokenizer) -> str:
+def _write(
+    messages: list[dict[str, Any]], template: Template, tokenizer: Tokenizer, *, awaits_answer: bool
+) -> str:
     """Return what ``apply_chat_template`` writes, within limits of time and size."""
     assert template.text is not None, "only called with a template"
     if type(tokenizer).apply_chat_template.__module__ == "transformers.tokenization_utils_base":
         given = {"messages": messages, "tools": None, "documents": None}
-        given |= {"add_generation_prompt": False} | tokenizer.special_tokens_map
+        given |= {"add_generation_prompt": awaits_answer} | tokenizer.special_tokens_map
         return render_template(template.text, given)
     if template.date is not None:
         raise ValueError("it asks for today's date, and the tokenizer runs it by code of its own")
-    text: str = tokenizer.apply_chat_template(messages, chat_template=template.text, tokenize=False)
+    text: str = tokenizer.apply_chat_template(
+        messages,
+        chat_template=template.text,
+        tokenize=False,
+        add_generation_prompt=awaits_answer,
+    )
     return text
 
 

@@ -1,0 +1,143 @@
+"""Where the answer stands among a conversation's tokens: found by offsets, never by counting.
+
+The conversation is written once, by the template, and tokenised once. The answer begins with the
+first token that reaches beyond the prompt as the template writes it with its generation prompt. A
+token count of the prompt alone is no boundary: its last newline can melt into the answer's first.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rmbench.checkpoint.encode import Template, Tokenizer, render, render_prompt
+from rmbench.errors import ScorerError
+from rmbench.suite.comparison import Conversation
+
+__all__ = ["Span", "SpanEncoder"]
+
+CHUNK: Final = 256
+
+Ids = npt.NDArray[np.int32]
+
+
+class Span(NamedTuple):
+    """Token ids of a conversation, and the place of its answer's first token, 1 or more."""
+
+    ids: Ids
+    first: int
+
+
+class SpanEncoder:
+    """Encodes conversations with their answers' places.
+
+    Args:
+        tokenizer: the model's; it must tell offsets.
+        template: how conversations become text.
+        max_length: the most tokens of a conversation; None for no limit.
+        on_overflow: ``error``, ``truncate-left`` (the last tokens are kept) or ``drop``.
+
+    Attributes:
+        overflowed: conversations over the limit so far; ``longest`` of all, in tokens.
+        answer_tokens: of all answers that were not dropped.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, template: Template, *, max_length: int | None, on_overflow: str
+    ) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ScorerError(
+                "its tokenizer does not tell where in a text a token stands; save it anew as a fast"
+                " one (tokenizer.json)"
+            )
+        self.tokenizer = tokenizer
+        self.template = template
+        self.max_length = max_length
+        self.on_overflow = on_overflow
+        self.overflowed = self.longest = self.answer_tokens = 0
+
+    def encode(self, conversations: Sequence[Conversation]) -> list[Span | None]:
+        """Return the spans of conversations; None for a dropped one.
+
+        Raises:
+            ScorerError: a conversation is too long, has no answer, or the template does not write
+                the prompt as the beginning of the whole.
+        """
+        texts = [render(item, self.template, self.tokenizer) for item in conversations]
+        coded = self.tokenizer(
+            texts,
+            add_special_tokens=self.template.text is None,
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        found = zip(conversations, texts, coded["input_ids"], coded["offset_mapping"], strict=True)
+        return [self._fit(item, self._span(item, *rest)) for item, *rest in found]
+
+    def chunks(self, conversations: Iterator[Conversation]) -> Iterator[list[Conversation]]:
+        """Yield the conversations in lists of ``CHUNK``, always the same ones."""
+        while chunk := list(islice(conversations, CHUNK)):
+            yield chunk
+
+    def _span(
+        self,
+        conversation: Conversation,
+        text: str,
+        ids: Sequence[int],
+        offsets: Sequence[tuple[int, int]],
+    ) -> Span:
+        head = render_prompt(conversation, self.template, self.tokenizer)
+        # Some templates write less behind a prompt that awaits an answer than before a given one.
+        boundary = _shared(head, text)
+        asked, answered = conversation.prompt[-1], conversation.answer[0]
+        is_prompt_first = asked.content.strip() in text[:boundary]
+        if not is_prompt_first or answered.content.strip() not in text[boundary:]:
+            raise ScorerError(
+                f"{conversation.name}: {self.template.title} writes the prompt otherwise when the"
+                " answer follows; give another with --template FILE"
+            )
+        first = next((i for i, (_, end) in enumerate(offsets) if end > boundary), len(ids))
+        begin, stop = self._stripped(ids)
+        lead = [] if self.template.bos is None else [self.template.bos]
+        tail = [] if self.template.eos is None else [self.template.eos]
+        kept = np.array([*lead, *ids[begin:stop], *tail], dtype=np.int32)
+        first = first - begin + len(lead)
+        if first >= kept.size:
+            raise ScorerError(f"{conversation.name}: its answer has no tokens; drop the row")
+        return Span(kept, max(first, 1))
+
+    def _stripped(self, ids: Sequence[int]) -> tuple[int, int]:
+        """Return what is left of token ids without the BOS and EOS that are not wanted."""
+        begin, stop = 0, len(ids)
+        while begin < stop and ids[begin] == self.template.strip_bos:
+            begin += 1
+        while stop > begin and ids[stop - 1] == self.template.strip_eos:
+            stop -= 1
+        return begin, stop
+
+    def _fit(self, conversation: Conversation, span: Span) -> Span | None:
+        size, limit = int(span.ids.size), self.max_length
+        self.longest = max(self.longest, size)
+        if limit is not None and size > limit:
+            self.overflowed += 1
+            if self.on_overflow == "drop":
+                return None
+            if self.on_overflow == "error":
+                raise ScorerError(
+                    f"{conversation.name}: {size} tokens, and the limit is {limit}; pass"
+                    " --on-overflow truncate-left or drop"
+                )
+            span = Span(span.ids[-limit:], max(span.first - (size - limit), 1))
+        self.answer_tokens += int(span.ids.size) - span.first
+        return span
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
