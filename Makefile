@@ -3,7 +3,7 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP = $(VENV)/bin/pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-slow test-oldest check parity docs wheel clean
+.PHONY: demo test test-slow test-oldest check parity docs wheel clean distclean
 
 ## demo: create .venv and score the small built-in model on the built-in suite
 demo: $(VENV)/.installed
@@ -17,9 +17,9 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m slow
 
-## test-oldest: the same on the lowest supported release of transformers, in .venv-oldest
+## test-oldest: all tests on the lowest supported release of transformers, in .venv-oldest
 test-oldest:
-	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+	$(MAKE) test test-slow VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
 
 ## parity: rewards of a 135M model against RewardBench's own (needs RMBENCH_TEST_DATA)
 parity: $(VENV)/.installed-dev
@@ -44,10 +44,19 @@ wheel: $(VENV)/.installed-dev
 clean:
 	rm -rf build dist
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+## distclean: also the environments
+distclean: clean
+	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
+# Made anew where an earlier try was stopped half-way: the mark is written last.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "rmbench needs Python 3.11 or newer; $(PYTHON) is" \
+	    "$$($(PYTHON) -V 2>&1): make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
 	$(PIP) --editable .
 	touch $@
 

@@ -24,6 +24,8 @@ from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.definition import load_suite
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "fuzz_readers.py"
 INPUTS = 200
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\r\x08"

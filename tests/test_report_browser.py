@@ -13,6 +13,8 @@ from reports import HOSTILE_TEXTS, LONG_LINE, make_rows, write_results, write_su
 
 from rmbench.show.report import gather, render_report
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
