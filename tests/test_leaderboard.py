@@ -238,7 +238,7 @@ def test_the_best_is_bold_and_the_second_in_italics_by_the_printed_figure() -> N
 
 def test_intervals_stand_beside_the_numbers_on_request() -> None:
     found = board(*with_intervals({"a": (0.6, 0.7, 0.8)}))
-    assert leaderboard_table(found, intervals=True).rows[0][2] == "70.00 (60.0 to 80.0)"
+    assert leaderboard_table(found, intervals=True).texts[0][2] == "70.00 (60.0 to 80.0)"
     assert "95 % intervals: rmbench leaderboard --intervals" in leaderboard_table(found).notes
 
 
@@ -306,7 +306,7 @@ def test_transposed_the_published_columns_are_the_cards_figures_to_the_last_digi
         "RB Average (pooled)",
         "UFB",
     ]
-    columns = {head: [row[i] for row in table.rows] for i, head in enumerate(table.columns) if i}
+    columns = {head: [row[i] for row in table.texts] for i, head in enumerate(table.columns) if i}
     # The figures of the model card of SultanR/SmolTulu-1.7b-RM.
     assert columns["SultanR/SmolTulu-1.7b-RM †"] == [
         "94.13",
@@ -331,8 +331,8 @@ def test_transposed_bold_is_the_same_number_as_upright() -> None:
     found = board(*results)
     upright, turned = leaderboard_table(found), transposed_table(found)
     assert [row[0] for row in turned.rows] == ["X", "Y", "pooled", "sections"]
-    assert {upright.rows[r][c] for r, c in upright.best} == {"70.00"}
-    assert {turned.rows[r][c] for r, c in turned.best} == {"70.00"}
+    assert {upright.texts[r][c] for r, c in upright.best} == {"70.00"}
+    assert {turned.texts[r][c] for r, c in turned.best} == {"70.00"}
     assert len(upright.best) == len(turned.best) == 4
 
 
@@ -468,7 +468,7 @@ def test_the_cards_layout_is_one_option_away() -> None:
     code, text, _ = run("--transpose", *suites, "--format", "csv")
     lines = list(csv.reader(io.StringIO(text)))
     assert code == 0
-    assert lines[-1] == ["UFB", "77.34", "73.17"]
+    assert lines[-1] == ["UFB", "0.7734", "0.7317"]
 
 
 def test_results_of_an_unknown_suite_are_left_out_with_a_word(results: Path) -> None:

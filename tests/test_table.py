@@ -21,6 +21,7 @@ from rmbench.result.record import Result
 from rmbench.result.store import read_published
 from rmbench.show.table import (
     FORMATS,
+    Cell,
     Table,
     audit_notes,
     card_table,
@@ -49,7 +50,7 @@ SUITE = Suite(
 TABLE = Table(
     title="A title",
     columns=["name", "x|y"],
-    rows=[["first", "1.00"], ["a|b", "10.00"]],
+    rows=[["first", Cell("share", 0.01)], ["a|b", Cell("share", 0.1)]],
     notes=["a note", "the|signature"],
 )
 WICKED = "\x1b[31mred\x1b[0m\x07\x9b2J\u202e\n<b>|"
@@ -118,13 +119,13 @@ def test_a_table_for_markdown_escapes_pipes() -> None:
 
 
 def test_a_table_as_csv() -> None:
-    assert format_table(TABLE, "csv") == "name,x|y\nfirst,1.00\na|b,10.00"
+    assert format_table(TABLE, "csv") == "name,x|y\nfirst,0.01\na|b,0.1"
 
 
 def test_a_table_as_json() -> None:
     assert json.loads(format_table(TABLE, "json")) == {
         "title": "A title",
-        "rows": [{"name": "first", "x|y": 1.0}, {"name": "a|b", "x|y": 10.0}],
+        "rows": [{"name": "first", "x|y": 0.01}, {"name": "a|b", "x|y": 0.1}],
         "notes": ["a note", "the|signature"],
     }
 
@@ -365,7 +366,7 @@ def test_the_published_columns_are_those_of_the_model_card() -> None:
         "SultanR/SmolTulu-1.7b-RM (published)",
         "allenai/Llama-3.1-Tulu-3-8B-RM (published)",
     ]
-    assert table.rows == [
+    assert table.texts == [
         ["RB Chat", "94.13", "96.27"],
         ["RB Chat Hard", "43.64", "55.92"],
         ["RB Safety", "75.54", "84.05"],
@@ -441,3 +442,38 @@ def test_a_formula_behind_a_blank_or_of_full_width_is_text_for_a_spreadsheet(tex
     table = Table(title="", columns=["a", "b"], rows=[[text, "-1.5"]])
     cells = next(csv.reader(format_table(table, "csv").splitlines()[1:]))
     assert cells == [f"'{printable(text)}", "-1.5"]
+
+
+THIRD = Accuracy(accuracy=1 / 3, low=0.061, high=0.792, n=3, wins=1, ties=0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "columns"),
+    [
+        (Cell("count", 12345), "12,345", {"x": 12345}),
+        (Cell("share", 95 / 107), "88.79", {"x": 95 / 107}),
+        (Cell("interval", (0.061, 0.792)), "6.1 to 79.2", {"x low": 0.061, "x high": 0.792}),
+        (Cell("points", -0.0157), "-1.57", {"x": -0.0157}),
+        (Cell("reach", (-0.03, 0.01)), "-3.0 to +1.0", {"x low": -0.03, "x high": 0.01}),
+        (Cell("p", 0.00001), "<0.0001", {"x": 0.00001}),
+        (Cell("accuracy", THIRD), "33.33", {"x": 1 / 3, "x low": 0.061, "x high": 0.792}),
+        (
+            Cell("accuracy and interval", THIRD),
+            "33.33 (6.1 to 79.2)",
+            {"x": 1 / 3, "x low": 0.061, "x high": 0.792},
+        ),
+        (Cell("accuracy", None), "", {"x": None, "x low": None, "x high": None}),
+        (Cell("points", None), "", {"x": None}),
+    ],
+)
+def test_data_formats_have_a_cells_value_and_the_others_its_text(
+    cell: Cell, text: str, columns: dict[str, Any]
+) -> None:
+    table = Table(title="", columns=["", "x"], rows=[["row", cell]])
+    lines = format_table(table, "csv").splitlines()
+    assert cell.text == text
+    assert cell.columns("x") == columns
+    if text:  # columns of intervals are left out where no row has one
+        assert lines[0].split(",")[1:] == list(columns)
+        assert lines[1].split(",")[1:] == [str(value) for value in columns.values()]
+        assert text in format_table(table, "table")

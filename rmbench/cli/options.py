@@ -29,7 +29,7 @@ __all__ = [
 FORMAT = click.option(
     "--format",
     "fmt",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
+    type=click.Choice(["table", "markdown", "csv", "json", "latex", "html"]),
     default="table",
     show_default=True,
     help="How to print.",

@@ -10,6 +10,7 @@ from rmbench.scorers.registry import BASELINES
 
 if TYPE_CHECKING:
     from rmbench.scorers.plan import Plan
+    from rmbench.show.table import Cell, Content
     from rmbench.suite.feed import Feed
 
 __all__ = ["print_plan"]
@@ -27,20 +28,18 @@ def print_plan(
     """
     from rmbench.run import Conversations
     from rmbench.scorers.plan import plan_scoring
-    from rmbench.show.table import Table, format_table
+    from rmbench.show.table import Cell, Table, format_table
 
     estimate = options.device != "auto"
-    style = "," if fmt in ("table", "markdown") else ""
-    rows = []
+    rows: list[list[Content]] = []
     for model in models:
         for feed in feeds:
-            cells = ["0"] * len(COUNTS) + ([""] if estimate else [])
+            cells = [Cell("count", 0)] * len(COUNTS) + [Cell("seconds", None)] * estimate
             if model not in BASELINES:
                 conversations = Conversations(feed)
-                cells = _cells(
-                    plan_scoring(model, options, conversations, estimate=estimate), style
-                )
-            rows.append([feed.suite.name, model, format(feed.num_conversations, style), *cells])
+                cells = _cells(plan_scoring(model, options, conversations, estimate=estimate))
+            asked = Cell("count", feed.num_conversations)
+            rows.append([feed.suite.name, model, asked, *cells])
     notes = [
         "tokens: of all conversations; the next three are computed by a loop in the data's order,",
         "by batches of like length (both with padding), and with shared prefixes standing once;",
@@ -52,7 +51,9 @@ def print_plan(
     click.echo(format_table(Table(title="Plan", columns=columns, rows=rows, notes=notes), fmt))
 
 
-def _cells(plan: "Plan", style: str) -> list[str]:
+def _cells(plan: "Plan") -> list["Cell"]:
+    from rmbench.show.table import Cell
+
     counts = [plan.tokens, plan.unsorted, plan.sorted, plan.shared, plan.rows]
-    seconds = [] if plan.seconds is None else [f"{plan.seconds:.0f}"]
-    return [format(count, style) for count in counts] + seconds
+    seconds = [] if plan.seconds is None else [Cell("seconds", plan.seconds)]
+    return [Cell("count", count) for count in counts] + seconds

@@ -8,7 +8,7 @@ from rmbench.compare.comparable import title_of
 from rmbench.compare.contrast import Contrast, Verdict
 from rmbench.compare.flips import Flip
 from rmbench.result.record import Result
-from rmbench.show.table import Table, format_table, to_json
+from rmbench.show.table import Table, format_table, p_text, to_json
 from rmbench.suite.comparison import Comparison
 from rmbench.wording import counted, percent, printable
 
@@ -19,7 +19,6 @@ __all__ = [
     "contrast_record",
     "flips_table",
     "flips_text",
-    "p_text",
     "setting_lines",
     "signature_lines",
     "split_changes",
@@ -136,11 +135,6 @@ def verdict_cells(item: Verdict) -> list[str]:
         "" if item.gained is None else str(item.gained),
         "" if item.lost is None else str(item.lost),
     ]
-
-
-def p_text(value: float) -> str:
-    """Return a p value as every table writes it."""
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def contrast_as_json(

@@ -10,13 +10,12 @@ from rmbench.errors import ResultError
 from rmbench.files import write_text
 from rmbench.show.contrast import (
     contrast_record,
-    p_text,
     setting_lines,
     signature_lines,
     verdict_cells,
     verdict_record,
 )
-from rmbench.show.table import Table, format_table, to_json
+from rmbench.show.table import Table, format_table, p_text, to_json
 from rmbench.wording import printable
 
 __all__ = ["format_gate", "gate_table", "write_gate"]

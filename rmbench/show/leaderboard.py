@@ -9,7 +9,7 @@ from rmbench.compare.comparable import with_means
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result
-from rmbench.show.table import Table, format_table, interval_text, source_notes, to_json
+from rmbench.show.table import Cell, Content, Table, format_table, source_notes, to_json
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent
 
@@ -244,7 +244,7 @@ def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:
     rows = [
         [
             f"{row.model}{' †' if row.is_published else ''}",
-            "" if row.rank is None else str(row.rank),
+            row.rank,
             *(_cell(row.find(column), intervals=intervals) for column in board.columns),
             *([_settings_text(row)] if has_settings else []),
         ]
@@ -315,11 +315,8 @@ def _card_rows(board: Board) -> list[tuple[str, Column]]:
     return rows
 
 
-def _cell(item: Accuracy | None, *, intervals: bool) -> str:
-    if item is None:
-        return ""
-    span = interval_text(item) if intervals else ""
-    return percent(item.accuracy) + (f" ({span})" if span else "")
+def _cell(item: Accuracy | None, *, intervals: bool) -> Cell:
+    return Cell("accuracy and interval" if intervals else "accuracy", item)
 
 
 def _settings_text(row: Row) -> str:
@@ -411,22 +408,18 @@ def _numbers(item: Accuracy | None) -> dict[str, Any] | None:
 
 def as_csv(board: Board) -> str:
     """Return a board as CSV: a line per model, accuracies in [0, 1] with the ends of intervals."""
-    heads = ["model", "rank", "source", "settings"]
-    for column in board.columns:
-        heads += [f"{board.label(column)}{end}" for end in ("", " low", " high")]
+    heads = ["model", "rank", "source", "settings", *map(board.label, board.columns)]
     for suite in board.suites:
         of_suite = f"{suite.name}: " if len(board.suites) > 1 else ""
         heads += [f"{of_suite}{name}" for name in ANALYSES]
-    rows = []
+    rows: list[list[Content]] = []
     for row in board.rows:
         source = "published" if row.is_published else "measured"
-        cells: list[Any] = [row.model, row.rank, source, _settings_text(row)]
-        for column in board.columns:
-            numbers = _numbers(row.find(column)) or {}
-            cells += [numbers.get(key) for key in ("accuracy", "low", "high")]
+        cells: list[Content] = [row.model, row.rank, source, _settings_text(row)]
+        cells += [Cell("accuracy", row.find(column)) for column in board.columns]
         for suite in board.suites:
             cells += _analysis_cells(row.results.get(suite.name))
-        rows.append(["" if cell is None else str(cell) for cell in cells])
+        rows.append(cells)
     return format_table(Table(title="", columns=heads, rows=rows), "csv")
 
 

@@ -8,7 +8,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
@@ -19,12 +19,15 @@ from rmbench.wording import counted, percent, printable
 
 __all__ = [
     "FORMATS",
+    "Cell",
+    "Content",
     "Table",
     "analysis_notes",
     "card_table",
     "format_table",
     "interval_text",
     "odds_ratio",
+    "p_text",
     "result_table",
     "results_as_csv",
     "results_as_json",
@@ -34,27 +37,81 @@ __all__ = [
 
 ZERO_WIDTH: Final = "\u200b"
 FORMATS: Final = ("table", "markdown", "csv", "json", "latex", "html")
-NAMES: Final = {"suite", "model", "metric"}
-"""Columns that are text even where a name consists of digits."""
+
+
+class Cell(NamedTuple):
+    """A value and what kind of value it is: data formats have the value, the others its text.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        value: in plain units: shares and differences in [-1, 1], counts as whole numbers.
+    """
+
+    kind: str
+    value: Any
+
+    @property
+    def text(self) -> str:
+        """The value as people read it; nothing for None."""
+        return "" if self.value is None else KINDS[self.kind](self.value)
+
+    def columns(self, head: str) -> dict[str, Any]:
+        """Return the value by the heads of the columns that it takes in CSV."""
+        if self.kind in ("accuracy", "accuracy and interval"):
+            names = {head: "accuracy", f"{head} low": "low", f"{head} high": "high"}
+            return {name: getattr(self.value, key, None) for name, key in names.items()}
+        if self.kind in ("interval", "reach"):
+            low, high = (None, None) if self.value is None else self.value
+            return {f"{head} low": low, f"{head} high": high}
+        return {head: self.value}
+
+
+def p_text(value: float) -> str:
+    """Return a p value as every table writes it."""
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "count": "{:,}".format,
+    "share": percent,
+    "accuracy": lambda item: percent(item.accuracy),
+    "accuracy and interval": lambda item: _with_interval(item),
+    "interval": lambda ends: f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}",
+    "points": lambda value: f"{100 * value:+.2f}",
+    "reach": lambda ends: f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}",
+    "p": p_text,
+    "seconds": "{:,.0f}".format,
+    "number": "{:.4g}".format,
+    "signed": "{:+.4g}".format,
+}
+"""How values are written for people, by kind."""
+
+Content = str | int | float | Cell | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table before it is formatted.
 
-    ``above`` stands between title and table, ``notes`` beneath, the signatures last; ``numeric``
-    columns, all but the first, are aligned to the right. ``best`` and ``second`` are cells (row,
+    A cell is a text, a plain number or a ``Cell``. ``above`` stands between title and table,
+    ``notes`` beneath, the signatures last; ``numeric`` columns, all but the first, are aligned to
+    the right. ``best`` and ``second`` are cells (row,
     column) that Markdown, LaTeX and HTML set in bold and in italics.
     """
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Content]]
     notes: Sequence[str] = ()
     numeric: bool = True
     above: Sequence[str] = ()
     best: frozenset[tuple[int, int]] = frozenset()
     second: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The rows as people read them."""
+        return [[cell_text(cell) for cell in row] for row in self.rows]
 
 
 def interval_text(item: Accuracy) -> str:
@@ -69,11 +126,25 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2).replace("##[", r"\u0023#[")
 
 
-def _number(cell: str) -> str | int | float:
-    """Return a cell as JSON has it: a number where it is one and nothing else."""
-    if re.fullmatch(r"-?\d+", cell):
-        return int(cell)
-    return float(cell) if re.fullmatch(r"-?\d+\.\d+", cell) else cell
+def _with_interval(item: Accuracy) -> str:
+    span = interval_text(item)
+    return percent(item.accuracy) + (f" ({span})" if span else "")
+
+
+def cell_text(cell: Content) -> str:
+    """Return a cell as people read it."""
+    if isinstance(cell, Cell):
+        return cell.text
+    return "" if cell is None else str(cell)
+
+
+def _value(cell: Content) -> Any:
+    """Return a cell as JSON has it."""
+    if not isinstance(cell, Cell):
+        return cell
+    if isinstance(cell.value, Accuracy):
+        return {key: item for key, item in asdict(cell.value).items() if item is not None}
+    return cell.value
 
 
 def format_table(table: Table, fmt: str) -> str:
@@ -84,16 +155,13 @@ def format_table(table: Table, fmt: str) -> str:
     """
     if fmt == "json":
         records = [
-            {
-                head: cell if head in NAMES else _number(cell)
-                for head, cell in zip(table.columns, row, strict=True)
-            }
+            {head: _value(cell) for head, cell in zip(table.columns, row, strict=True)}
             for row in table.rows
         ]
         content = {"title": table.title, "rows": records, "notes": [*table.above, *table.notes]}
         return to_json(content)
     if fmt == "csv":
-        return _csv([table.columns, *table.rows])
+        return _csv(_flat(table))
     style = STYLES[fmt]
     title = style.heading.format(style.clean(table.title))
     above, notes = (
@@ -120,7 +188,7 @@ def _body(table: Table, style: _Style) -> str:
     from tabulate import tabulate
 
     align = ["left"] + ["right" if table.numeric else "left"] * (len(table.columns) - 1)
-    headers, *rows = [[style.clean(cell) for cell in row] for row in (table.columns, *table.rows)]
+    headers, *rows = [[style.clean(cell) for cell in row] for row in (table.columns, *table.texts)]
     for cells, around in ((table.second, style.second), (table.best, style.best)):
         for row, column in cells:
             rows[row][column] = around.format(rows[row][column])
@@ -187,9 +255,33 @@ STYLES: Final = {
 }
 
 
+def _flat(table: Table) -> list[Sequence[Any]]:
+    """Return heads and rows for CSV, where an interval takes two columns and an accuracy three.
+
+    Published numbers have no intervals, and a table of them alone no columns for any.
+    """
+    rows: list[dict[str, Any]] = []
+    heads: dict[str, None] = {}
+    for row in table.rows:
+        flat: dict[str, Any] = {}
+        for head, cell in zip(table.columns, row, strict=True):
+            flat |= cell.columns(head) if isinstance(cell, Cell) else {head: cell}
+        heads |= dict.fromkeys(flat)
+        rows.append(flat)
+    names = [
+        name
+        for name in heads or table.columns
+        if not name.endswith((" low", " high")) or any(row.get(name) is not None for row in rows)
+    ]
+    return [names, *([row.get(name) for name in names] for row in rows)]
+
+
 def _csv(rows: Sequence[Sequence[Any]]) -> str:
     stream = io.StringIO()
-    cells = [[_for_spreadsheets(printable(str(cell))) for cell in row] for row in rows]
+    cells = [
+        [_for_spreadsheets(printable("" if cell is None else str(cell))) for cell in row]
+        for row in rows
+    ]
     csv.writer(stream, lineterminator="\n").writerows(cells)
     return stream.getvalue().rstrip("\n")
 
@@ -221,14 +313,12 @@ def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Tabl
         subsets: list the subsets too.
     """
     groups = [result.subsets if subsets else {}, result.sections, result.averages]
-    rows = [
+    rows: list[list[Content]] = [
         [
             name,
-            percent(item.accuracy),
-            interval_text(item),
-            str(item.n),
-            str(item.wins),
-            str(item.ties),
+            Cell("share", item.accuracy),
+            Cell("interval", None if item.low is None else (item.low, item.high)),
+            *(Cell("count", count) for count in (item.n, item.wins, item.ties)),
         ]
         for group in groups
         for name, item in group.items()
@@ -407,7 +497,7 @@ def card_table(results: Sequence[Result], suites: Sequence[Suite]) -> Table | No
     for result in results:
         key = (result.source, str(result.model["id"]))
         columns.setdefault(key, {})[str(result.suite["name"])] = result
-    rows = []
+    rows: list[list[Content]] = []
     for suite in suites:
         # With several averages, a row says which of them it shows.
         several = {average.name for average in suite.averages} if len(suite.averages) > 1 else ()
@@ -443,12 +533,8 @@ def card_table(results: Sequence[Result], suites: Sequence[Suite]) -> Table | No
     )
 
 
-def _card_cell(result: Result | None, name: str) -> str:
-    item = result.find(name) if result is not None else None
-    if item is None:
-        return ""
-    interval = interval_text(item)
-    return percent(item.accuracy) + (f" ({interval})" if interval else "")
+def _card_cell(result: Result | None, name: str) -> Cell:
+    return Cell("accuracy and interval", result.find(name) if result is not None else None)
 
 
 # --- records -------------------------------------------------------------------------------------
@@ -465,6 +551,5 @@ def results_as_csv(results: Sequence[Result]) -> str:
     for result in results:
         head = [result.suite["name"], result.model["id"], result.source]
         for item in result.slices():
-            cells = ("" if item[column] is None else item[column] for column in SLICE_COLUMNS)
-            rows.append([*head, *cells])
+            rows.append([*head, *(item[column] for column in SLICE_COLUMNS)])
     return _csv(rows)
