@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.accuracy.aggregate import Accuracy, summarize, weighted_mean
-from rmbench.accuracy.analysis import analyse
-from rmbench.accuracy.audit import flips_to_move, is_below_chance
+from rmbench.accuracy.analysis import Groups, analyse
+from rmbench.accuracy.audit import is_below_chance, rounding_spread
 from rmbench.accuracy.credit import judge
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import DataError, ResultError, did_you_mean
@@ -201,13 +201,15 @@ def _measured(
     subsets = _subsets(ids, target)
     partial = _partial(path, len(ids), target)
     outcomes = judge(target.suite, rewards)
-    summary = summarize(target.suite, subsets, outcomes, partial=partial is not None)
+    clusters = rewards.clusters
+    summary = summarize(
+        target.suite, subsets, outcomes, partial=partial is not None, clusters=clusters
+    )
     info = ScorerInfo(id=model, kind=KIND)
-    headline = summary.averages.get(target.suite.headline)
     audit = {
         "ties": int(outcomes.tied.sum()),
-        "below_chance": is_below_chance(target.suite, headline),
-        "flips_to_move": flips_to_move(target.suite, subsets, outcomes),
+        "below_chance": is_below_chance(target.suite, outcomes, clusters=clusters),
+        "rounding": rounding_spread(target.suite, subsets, rewards, dtype="float32"),
     }
     facts = _suite_block(target, len(ids), path)
     return Result(
@@ -219,7 +221,11 @@ def _measured(
         sections=summary.sections,
         subsets=summary.subsets,
         analyses=analyse(
-            rewards, outcomes, differences=_differences(ids, target), scale="log-odds"
+            rewards,
+            outcomes,
+            Groups(subsets=subsets, clusters=clusters),
+            differences=_differences(ids, target),
+            scale="log-odds",
         ),
         audit=audit,
         environment={"imported_from": path.name},

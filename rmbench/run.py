@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from rmbench.accuracy.aggregate import Summary, summarize
-from rmbench.accuracy.analysis import Analyses, analyse
-from rmbench.accuracy.audit import audit_answers, flips_to_move, is_below_chance
+from rmbench.accuracy.analysis import Analyses, Groups, analyse
+from rmbench.accuracy.audit import audit_answers, is_below_chance, rounding_spread
 from rmbench.accuracy.credit import judge
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import ScorerError
@@ -65,18 +65,24 @@ def evaluate_feed(feed: Feed, scorer: Scorer, name: str | None = None) -> Result
     scored = scorer.score(Conversations(feed))
     rewards = _check_rewards(scored, feed.contents, scorer.info)
     outcomes = judge(feed.suite, rewards)
+    subsets, clusters = feed.contents.subsets, rewards.clusters
     summary = summarize(
-        feed.suite, feed.contents.subsets, outcomes, partial=feed.indices is not None
+        feed.suite, subsets, outcomes, partial=feed.indices is not None, clusters=clusters
     )
     audit = dict(feed.contents.audit) | audit_answers(rewards, outcomes, scored, scorer.info)
-    headline = summary.averages.get(feed.suite.headline)
-    audit["below_chance"] = is_below_chance(feed.suite, headline)
-    audit["flips_to_move"] = flips_to_move(feed.suite, feed.contents.subsets, outcomes)
-    lengths = feed.contents.differences
+    audit["below_chance"] = is_below_chance(feed.suite, outcomes, clusters=clusters)
+    dtype = str(scorer.info.settings.get("dtype", "float32"))
+    audit["rounding"] = rounding_spread(feed.suite, subsets, rewards, dtype=dtype)
     found = _Findings(
         rewards=rewards,
         summary=summary,
-        analyses=analyse(rewards, outcomes, differences=lengths, scale=scorer.info.scale),
+        analyses=analyse(
+            rewards,
+            outcomes,
+            Groups(subsets=subsets, clusters=clusters),
+            differences=feed.contents.differences,
+            scale=scorer.info.scale,
+        ),
         audit=audit,
     )
     info = scorer.info if name is None else replace(scorer.info, id=name)
@@ -143,7 +149,9 @@ def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Judgement]
     Raises:
         SuiteError: a section lacks a subset.
     """
-    return summarize(suite, subsets, judge(suite, rewards), partial=False)
+    columns = Judgements.of(rewards)
+    outcomes = judge(suite, columns)
+    return summarize(suite, subsets, outcomes, partial=False, clusters=columns.clusters)
 
 
 def planned_result(feed: Feed, model: str) -> Result:

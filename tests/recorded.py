@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, Sureness
-from rmbench.accuracy.intervals import LogisticFit
+from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, OddsRatio, Sureness
 from rmbench.answers.judgements import Judgement
 from rmbench.result.record import Result
 
@@ -67,8 +66,10 @@ def analyses() -> Analyses:
             longer=third,
             equal=None,
             shorter=third,
-            fit=LogisticFit(0.25, -0.5, 0.125, converged=True),
+            odds=OddsRatio(1.25, 0.5, 3.125),
             bins=(LengthBin(-20, -5, -7.5, third), LengthBin(3, 3, 3.0, third)),
         ),
-        calibration=Sureness(error=0.1, brier=0.2, confidence=0.75, right=0.5, n=6),
+        calibration=Sureness(
+            error=0.1, brier=0.2, confidence=0.75, right=0.5, n=6, ties=1, p_value=0.25
+        ),
     )

@@ -183,7 +183,9 @@ def test_sections_and_averages_have_the_interval_of_their_weights() -> None:
     outcomes = [WON] * 7 + [LOST] * 3 + [WON] * 2 + [LOST] * 2
     summary = summarize(SMALL, ["a"] * 10 + ["b"] * 4, outcomes, partial=False)
     section, both = summary.sections["S"], summary.averages["both"]
-    assert (section.low, section.high) == weighted_interval([0.7, 0.5], [10, 4], [3, 1])
+    assert (section.low, section.high) == pytest.approx(
+        weighted_interval([0.7, 0.5], [10, 4], [3, 1]), abs=1e-12
+    )
     # Half of S's weights of 3/4 and 1/4, and half of T, which is b alone.
     expected = weighted_interval([0.7, 0.5], [10, 4], [3 / 8, 5 / 8])
     assert (both.low, both.high) == pytest.approx(expected, abs=1e-12)

@@ -1,18 +1,23 @@
 """What an audit counts, against IEEE 754 and tables worked by hand."""
 
 import math
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
-from rmbench.accuracy.audit import audit_answers
+from rmbench.accuracy.audit import audit_answers, is_below_chance, rounding_spread
 from rmbench.accuracy.credit import Outcome, Outcomes
-from rmbench.answers.judgements import Judgement, Judgements
-from rmbench.engine.precision import step
+from rmbench.answers.judgements import Judgement, Judgements, Preference
+from rmbench.engine.precision import step, steps
 from rmbench.scorers.contract import Facts, ScorerInfo
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)
 
@@ -110,3 +115,80 @@ def test_equal_inputs_are_counted_across_sides_only() -> None:
 
 def test_what_the_scorer_counted_is_kept() -> None:
     assert audit([pair(1.0, 0.0)], audit={"overflowed": 3})["overflowed"] == 3
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20),
+    st.sampled_from(["float32", "float16", "bfloat16"]),
+)
+def test_steps_are_those_of_each_reward(rewards: list[float], dtype: str) -> None:
+    found = steps(np.array(rewards, dtype=np.float32), dtype)
+    assert found.tolist() == [step(reward, dtype) for reward in rewards]
+
+
+# --- below chance and rounding -------------------------------------------------------------------
+
+
+def outcomes(wins: int, losses: int, ties: int = 0) -> Outcomes:
+    credit = [1.0] * wins + [0.0] * (losses + ties)
+    return Outcomes(np.array(credit), np.array([False] * (wins + losses) + [True] * ties))
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties", "below"),
+    [
+        (42, 28, 30, False),  # 42 % of all, for ties earn nothing, and 60 % of the decided
+        (28, 42, 30, False),  # scipy: P(X <= 28) of 70 coins = 0.060
+        (25, 45, 30, True),  # 0.011
+        (0, 0, 50, False),
+        (0, 5, 0, False),  # 1 / 32
+        (0, 6, 0, True),  # 1 / 64
+    ],
+)
+def test_below_chance_is_more_losses_than_wins_beyond_chance(
+    wins: int, losses: int, ties: int, below: bool
+) -> None:
+    assert is_below_chance(load_suite("mini"), outcomes(wins, losses, ties)) is below
+
+
+def test_below_chance_counts_prompts_and_not_their_rows() -> None:
+    suite = load_suite("mini")
+    found = outcomes(0, 40)
+    assert is_below_chance(suite, found)
+    assert not is_below_chance(suite, found, clusters=np.repeat(range(5), 8))
+    assert is_below_chance(suite, found, clusters=np.repeat(range(8), 5))
+
+
+def test_rounding_moves_the_headline_by_the_root_of_the_sum_of_what_may_flip() -> None:
+    # The mean of four sections: two of 30 comparisons and two of 60 and 120, as mini has them.
+    suite = load_suite("mini")
+    contents = open_feed(suite).contents
+    tied = Judgements(contents.ids, contents.sides, np.ones(2 * len(contents.ids)))
+    counts = Counter(
+        section.name
+        for name in contents.subsets
+        for section in suite.sections
+        if name in section.subsets
+    )
+    # Every tie flips with a chance of 1/2, so the variance is the sum of (1 / 4 / n)^2 / 4.
+    expected = math.sqrt(sum(1 / 64 / n for n in counts.values()))
+    found = rounding_spread(suite, contents.subsets, tied, dtype="bfloat16")
+    assert found == pytest.approx(expected)
+    apart = Judgements(contents.ids, contents.sides, np.resize([1.0, 0.0], tied.rewards.size))
+    assert rounding_spread(suite, contents.subsets, apart, dtype="bfloat16") == pytest.approx(0.0)
+
+
+def test_a_margin_of_one_step_flips_with_the_chance_of_one_deviation() -> None:
+    suite = replace(load_suite("mini"), headline="pooled")
+    ids = [f"{name}/{i}" for i, name in enumerate(open_feed(suite).contents.subsets)]
+    near = Judgements.of([Judgement(name, (2.0 + 2**-6,), (2.0,)) for name in ids])
+    q = scipy_stats.norm.sf(1.0)
+    found = rounding_spread(suite, [name.partition("/")[0] for name in ids], near, dtype="bfloat16")
+    assert found == pytest.approx(math.sqrt(q * (1 - q) / len(ids)), rel=1e-6)
+
+
+def test_rounding_is_not_known_of_preferences_and_of_headlines_that_are_not_there() -> None:
+    suite = load_suite("mini")
+    asked = Judgement("a/1", (None,), (None,), (Preference((0, 1), (0.6, 0.4)),))
+    assert rounding_spread(suite, ["a"], Judgements.of([asked]), dtype="float32") is None
+    assert rounding_spread(suite, ["a"], Judgements.of([pair(1.0, 0.0)]), dtype="float32") is None

@@ -562,10 +562,10 @@ def test_a_partial_run_says_what_it_left_out_and_counts_its_own_part() -> None:
 
 
 def test_limits_of_a_gate_need_a_gate() -> None:
-    for option in (("--alpha", "0.5"), ("--max-drop", "3")):
+    for option in (("--alpha", "0.5"), ("--max-drop", "3"), ("--margin", "1")):
         result = rmbench("run", "--model", "length", *option)
         assert result.exit_code == 2
-        assert "--alpha and --max-drop are limits of --check BASELINE; add it" in result.stderr
+        assert "are limits of --check BASELINE; add it" in result.stderr
 
 
 def test_a_baseline_that_is_not_there_is_refused_before_anything_is_scored() -> None:

@@ -17,8 +17,6 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.accuracy.audit import flips_to_move
-from rmbench.accuracy.credit import Outcome
 from rmbench.checkpoint.encode import encode, load_template, render, with_format
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
@@ -278,17 +276,6 @@ def test_the_audit_of_every_run_has_its_recheck(good: Path) -> None:
     assert audit["rechecked"]["comparisons"] == 8
     assert audit["rechecked"]["difference"] < 1e-5
     assert audit["rechecked"]["flipped"] == 0
-
-
-def test_flips_to_move_counts_from_the_heaviest_comparisons() -> None:
-    # The headline is the mean of four sections: one of 30 comparisons alone moves it by
-    # 1 / 4 / 30 = 0.83 points, those of Safety (60 in two subsets) by 1 / 4 / 60 = 0.42.
-    suite = load_suite("mini")
-    contents = open_feed(suite).contents
-    outcomes = [Outcome(1.0, False)] * len(contents.ids)
-    assert flips_to_move(suite, contents.subsets, outcomes, move=0.001) == 1
-    assert flips_to_move(suite, contents.subsets, outcomes, move=0.05) == 12
-    assert flips_to_move(suite, contents.subsets, outcomes, move=1.01) is None
 
 
 # --- doctor --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Intervals, agreement and calibration against scipy, statsmodels and simulation."""
+"""Intervals against scipy, statsmodels and simulation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from rmbench.accuracy import intervals as stats
@@ -194,182 +192,14 @@ def test_weighted_interval_says_what_is_wrong(
         stats.weighted_interval(accuracies, counts, weights)
 
 
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30)
-def test_kappa_is_that_of_statsmodels(seed: int) -> None:
-    a, b = np.random.default_rng(seed).integers(0, 3, size=(2, 40))
-    table = np.zeros((3, 3))
-    np.add.at(table, (a, b), 1)
-    assert stats.cohen_kappa(a, b) == pytest.approx(cohens_kappa(table).kappa, abs=1e-12)
+@pytest.mark.parametrize("freedom", [1.0, 2.0, 2.7, 5.0, 30.0, 1e3, 1e7])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.998])
+def test_students_quantile_is_scipys(freedom: float, level: float) -> None:
+    expected = scipy_stats.t.ppf(0.5 + level / 2, freedom)
+    assert stats.student_quantile(level, freedom) == pytest.approx(expected, rel=1e-5)
 
 
-def test_kappa_reads_text_and_knows_full_agreement() -> None:
-    labels = ["human", "model", "model"]
-    assert stats.cohen_kappa(labels, labels) == pytest.approx(1.0)
-    # By hand: they agree on 1 of 3, and by chance on 1/3 * 1/3 + 2/3 * 2/3 = 5/9 of them.
-    assert stats.cohen_kappa(labels, ["model", "model", "human"]) == pytest.approx(
-        (1 / 3 - 5 / 9) / (1 - 5 / 9)
-    )
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "message"),
-    [
-        ([], [], "two equally long, non-empty lists"),
-        ([1, 2], [1], r"got shapes \(2,\) and \(1,\)"),
-        (["x", "x"], ["x", "x"], "undefined when every label is the same, here x"),
-    ],
-)
-def test_kappa_says_what_is_wrong(a: npt.ArrayLike, b: npt.ArrayLike, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        stats.cohen_kappa(a, b)
-
-
-def test_calibration_by_hand() -> None:
-    # Two bins: (0, .5] holds .2 and .4 (mean .3, outcomes mean .5), (.5, 1] holds .9 (outcome 1).
-    # Error: (2 * |.5 - .3| + 1 * |1 - .9|) / 3 = .5 / 3. Brier: (.04 + .36 + .01) / 3.
-    result = stats.calibration([0.2, 0.9, 0.4], [0, 1, 1], bins=2)
-    assert result.error == pytest.approx(0.5 / 3)
-    assert result.brier == pytest.approx(0.41 / 3)
-    assert [(b.low, b.high, b.n) for b in result.bins] == [(0.0, 0.5, 2), (0.5, 1.0, 1)]
-    assert result.bins[0].probability == pytest.approx(0.3)
-    assert result.bins[0].outcome == 0.5
-
-
-def test_a_probability_on_an_edge_belongs_to_the_bin_below() -> None:
-    result = stats.calibration([0.0, 0.1, 0.3, 0.7, 1.0], [0, 0, 0, 1, 1])
-    assert [b.high for b in result.bins] == [0.1, 0.3, 0.7, 1.0]
-    assert result.bins[0].n == 2
-
-
-def test_outcomes_drawn_from_their_probabilities_are_calibrated() -> None:
-    generator = np.random.default_rng(3)
-    p = generator.uniform(size=200_000)
-    result = stats.calibration(p, generator.uniform(size=p.size) < p)
-    assert result.error < 0.005
-    # The mean of p (1 - p) for uniform p is 1 / 6.
-    assert result.brier == pytest.approx(1 / 6, abs=0.002)
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1), st.integers(1, 30))
-def test_every_prediction_is_in_one_bin_and_inside_it(
-    pairs: list[tuple[float, float]], bins: int
-) -> None:
-    p, y = zip(*pairs, strict=True)
-    result = stats.calibration(p, y, bins=bins)
-    assert sum(b.n for b in result.bins) == len(pairs)
-    assert all(b.low - 1e-12 <= b.probability <= b.high + 1e-12 for b in result.bins)
-    assert 0.0 <= result.error <= 1.0
-    assert 0.0 <= result.brier <= 1.0
-
-
-@pytest.mark.parametrize(
-    ("p", "y", "bins", "message"),
-    [
-        ([], [], 10, "probabilities must be a non-empty list"),
-        ([0.5], [1, 0], 10, "probabilities and outcomes must be equally long, got 1 and 2"),
-        ([1.1], [1], 10, r"probabilities must be in \[0, 1\]"),
-        ([0.5], [2], 10, r"outcomes must be in \[0, 1\]"),
-        ([0.5], [1], 0, "at least one bin, got 0"),
-    ],
-)
-def test_calibration_says_what_is_wrong(
-    p: list[float], y: list[float], bins: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        stats.calibration(p, y, bins=bins)
-
-
-@given(st.integers(0, 2**32 - 1), st.booleans())
-@settings(max_examples=30, deadline=None)
-def test_logistic_slope_is_that_of_statsmodels(seed: int, fractional: bool) -> None:
-    generator = np.random.default_rng(seed)
-    x = generator.normal(300.0, 80.0, size=60)
-    chance = 1 / (1 + np.exp(-(x - 300) / 100))
-    y = chance if fractional else (generator.uniform(size=60) < chance).astype(float)
-    if fractional:
-        y = np.clip(y + generator.uniform(-0.2, 0.2, size=60), 0.0, 1.0)
-    fitted = stats.logistic_slope(x, y)
-    reference = sm.GLM(y, sm.add_constant(x), family=sm.families.Binomial()).fit(tol=1e-14)
-    assert fitted.converged
-    assert fitted.slope == pytest.approx(reference.params[1], rel=1e-6, abs=1e-9)
-    assert fitted.intercept == pytest.approx(reference.params[0], rel=1e-6, abs=1e-7)
-    assert fitted.standard_error == pytest.approx(reference.bse[1], rel=1e-5)
-
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
-def test_pairs_that_were_seen_several_times_weigh_as_in_statsmodels(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    x = np.repeat(np.arange(-4.0, 5.0), 2)
-    y = np.tile([0.0, 1.0], 9)  # both outcomes at every x, so that there is a finite line
-    counts = generator.integers(1, 50, size=18)
-    fitted = stats.logistic_slope(x, y, counts=counts)
-    family = sm.families.Binomial()
-    reference = sm.GLM(y, sm.add_constant(x), family=family, freq_weights=counts).fit(tol=1e-14)
-    assert fitted.converged
-    assert fitted.slope == pytest.approx(reference.params[1], rel=1e-6, abs=1e-9)
-    assert fitted.standard_error == pytest.approx(reference.bse[1], rel=1e-5)
-
-
-@pytest.mark.parametrize("counts", [[1.0, 0.0], [1.0, -1.0]])
-def test_a_pair_that_was_never_seen_is_refused(counts: list[float]) -> None:
-    with pytest.raises(ValueError, match="counts must be above 0, got"):
-        stats.logistic_slope([0.0, 1.0], [0.0, 1.0], counts=counts)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "sign"),
-    [
-        ([1, 2, 3, 4], [0, 0, 1, 1], 1),
-        ([1, 2, 2, 4], [1, 1, 0, 0], -1),  # both outcomes at 2: separated but for one point
-        ([0, 1e-9, 1e9, 2e9], [0, 0, 1, 1], 1),
-    ],
-)
-def test_separated_outcomes_are_flagged_with_finite_numbers(
-    x: list[float], y: list[float], sign: int
-) -> None:
-    fitted = stats.logistic_slope(x, y)
-    assert not fitted.converged
-    assert all(math.isfinite(value) for value in fitted)
-    assert fitted.slope * sign > 0
-
-
-@pytest.mark.parametrize("outcome", [0.0, 1.0])
-def test_outcomes_that_are_all_the_same_have_no_slope_and_are_flagged(outcome: float) -> None:
-    fitted = stats.logistic_slope([1, 2, 3, 4], [outcome] * 4)
-    assert not fitted.converged
-    assert fitted.slope == pytest.approx(0.0, abs=1e-9)
-    assert math.isfinite(fitted.standard_error)
-
-
-@given(
-    st.lists(
-        st.tuples(st.floats(-1e6, 1e6), st.sampled_from([0.0, 0.5, 1.0])), min_size=2, max_size=20
-    ).filter(lambda rows: np.ptp([x for x, _ in rows]) > 1e-3)
-)
-@settings(deadline=None)
-def test_a_logistic_fit_is_always_finite_and_solves_the_score_equations_when_it_converged(
-    rows: list[tuple[float, float]],
-) -> None:
-    x, y = (np.array(column) for column in zip(*rows, strict=True))
-    fitted = stats.logistic_slope(x, y)
-    assert all(math.isfinite(value) for value in fitted)
-    if fitted.converged:
-        residual = y - 1 / (1 + np.exp(-np.clip(fitted.intercept + fitted.slope * x, -500, 500)))
-        assert abs(residual.sum()) < 1e-5 * len(rows)
-        assert abs(residual @ ((x - x.mean()) / x.std())) < 1e-5 * len(rows)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        ([], [], "x must be a non-empty list"),
-        ([1, 2], [1], "x and y must be equally long"),
-        ([1, 2], [0, 2], r"y must be in \[0, 1\]"),
-        ([3, 3], [0, 1], "at least two different x, got only 3.0"),
-    ],
-)
-def test_logistic_slope_says_what_is_wrong(x: list[float], y: list[float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        stats.logistic_slope(x, y)
+@pytest.mark.parametrize(("level", "freedom"), [(0.0, 3.0), (1.0, 3.0), (0.95, 0.5)])
+def test_students_quantile_says_what_is_wrong(level: float, freedom: float) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        stats.student_quantile(level, freedom)

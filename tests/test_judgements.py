@@ -57,6 +57,29 @@ SHAPE = "must be an object with id, chosen and rejected"
 SIDES = "id must be a text, each side a list of finite numbers or null"
 
 
+def test_a_cluster_stands_in_the_line_where_it_is_known(tmp_path: Path) -> None:
+    entries = [Judgement(f"a/{i}", (1.0,), (0.0,), (), i // 2) for i in range(4)]
+    lines = [judgement_line(item) for item in entries]
+    assert lines[2] == '{"id": "a/2", "cluster": 1, "chosen": [1.0], "rejected": [0.0]}\n'
+    (tmp_path / "record.jsonl").write_text("".join(lines))
+    found = read_judgements(tmp_path / "record.json")
+    assert found.clusters is not None and found.clusters.tolist() == [0, 0, 1, 1]
+    assert list(found) == entries
+    # Where it is missing of some it is not known.
+    (tmp_path / "record.jsonl").write_text(
+        lines[0] + judgement_line(entries[1]._replace(cluster=None))
+    )
+    assert read_judgements(tmp_path / "record.json").clusters is None
+
+
+@pytest.mark.parametrize("cluster", ["-1", "1.5", '"x"', "true"])
+def test_a_cluster_that_is_no_whole_number_is_refused(cluster: str, tmp_path: Path) -> None:
+    line = f'{{"id": "a/1", "cluster": {cluster}, "chosen": [1], "rejected": [0]}}\n'
+    (tmp_path / "record.jsonl").write_text(line)
+    with pytest.raises(ResultError, match="line 1: cluster must be a whole number; run it again"):
+        read_judgements(tmp_path / "record.json")
+
+
 def test_a_line_of_rewards_holds_numbers_and_null(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(GOOD)
     assert read_judgements(tmp_path / "r.json") == [Judgement("a/1", (1,), (0.5, None))]
@@ -126,7 +149,7 @@ def in_columns(entries: list[Judgement]) -> Judgements:
     )
 
 
-@given(st.lists(st.builds(Judgement, st.text(), side, side, st.just(()))))
+@given(st.lists(st.builds(Judgement, st.text(), side, side, st.just(()), st.none())))
 def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Judgement]) -> None:
     table = in_columns(entries)
     assert list(table) == entries

@@ -166,8 +166,8 @@ def test_analyses_stand_in_json_and_csv() -> None:
     del expected["length"]["bins"]
     assert found == {"known": {"toy": expected}, "plain": {}}
     rows = {row["model"]: row for row in csv.DictReader(io.StringIO(as_csv(board(known, plain))))}
-    heads = ["chosen longer", "chosen shorter", "log-odds per 1000 characters", "calibration error"]
-    assert [rows["known"][head] for head in heads] == ["0.333333", "0.333333", "0.25", "0.1"]
+    heads = ["chosen longer", "chosen shorter", "odds ratio of longer", "calibration error"]
+    assert [rows["known"][head] for head in heads] == ["0.333333", "0.333333", "1.25", "0.1"]
     assert [rows["plain"][head] for head in heads] == [""] * 4
 
 

@@ -155,7 +155,8 @@ def test_one_result_says_nothing_of_changes(single: Page) -> None:
 
 
 def test_the_length_baseline_is_found_out(double: Page) -> None:
-    assert "length: length alone tells what is won from what is lost." in double.text
+    assert "length: within subsets, the odds of winning where the chosen response" in double.text
+    assert "are over 1,000" in double.text
 
 
 def test_the_calibration_of_a_rule_is_called_meaningless(single: Page) -> None:
@@ -255,7 +256,7 @@ def test_without_the_texts_length_is_what_the_record_says(tmp_path: Path) -> Non
     found = [re.search(pattern, page.text) for page in (shown, bare)]
     assert found[0] is not None and found[1] is not None
     assert found[0][0] == found[1][0]
-    assert "characters more on the chosen side multiply the odds" in bare.text
+    assert "a: within subsets, the odds of winning" in bare.text
 
 
 def test_without_the_texts_it_says_how_to_get_them(

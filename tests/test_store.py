@@ -452,13 +452,14 @@ def test_analyses_as_they_stand_on_disk(tmp_path: Path) -> None:
             "longer": third,
             "equal": None,
             "shorter": third,
-            "fit": {"slope": 0.25, "intercept": -0.5, "standard_error": 0.125, "converged": True},
+            "odds": {"ratio": 1.25, "low": 0.5, "high": 3.125},
             "bins": [
                 {"low": -20, "high": -5, "middle": -7.5, "accuracy": third},
                 {"low": 3, "high": 3, "middle": 3.0, "accuracy": third},
             ],
         },
-        "calibration": {"error": 0.1, "brier": 0.2, "confidence": 0.75, "right": 0.5, "n": 6},
+        "calibration": {"error": 0.1, "brier": 0.2, "confidence": 0.75, "right": 0.5, "n": 6}
+        | {"ties": 1, "p_value": 0.25},
     }
 
 
@@ -468,7 +469,7 @@ def test_a_record_of_an_earlier_release_has_no_analyses(tmp_path: Path) -> None:
     assert read_result(path).analyses is None
 
 
-LENGTH, FIT = ("analyses", "length"), ("analyses", "length", "fit")
+LENGTH, ODDS = ("analyses", "length"), ("analyses", "length", "odds")
 KNOWN = ("analyses", "calibration")
 BIN = {"accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 2, "wins": 1, "ties": 0}
 
@@ -489,9 +490,10 @@ BIN = {"accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 2, "wins": 1, "ties": 0}
             put([{"low": 1, "high": 2, "middle": 3, "accuracy": BIN}], *LENGTH, "bins"),
             "analyses.length.bins[0]: the middle lies outside the bin",
         ),
-        (put(float("nan"), *FIT, "slope"), "analyses.length.fit.slope is nan: "),
-        (put(10**400, *FIT, "slope"), "analyses.length.fit.slope is "),
-        (put(1, *FIT, "converged"), "analyses.length.fit.converged is 1: "),
+        (put(float("nan"), *ODDS, "ratio"), "analyses.length.odds.ratio is nan: "),
+        (put(10**400, *ODDS, "low"), "analyses.length.odds.low is "),
+        (put("1", *ODDS, "high"), "analyses.length.odds.high is '1': "),
+        (put(7, *KNOWN, "ties"), "analyses.calibration: shares must be in [0, 1], of 1 or more"),
         (put(True, *KNOWN, "n"), "analyses.calibration.n is True: "),
         (put(0, *KNOWN, "n"), "analyses.calibration: shares must be in [0, 1], of 1 or more"),
         (put(1.5, *KNOWN, "error"), "analyses.calibration: shares must be in [0, 1]"),

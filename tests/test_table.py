@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from recorded import changed
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.analysis import Analyses, LengthBias, Sureness
-from rmbench.accuracy.intervals import LogisticFit
+from rmbench.accuracy.analysis import Analyses, LengthBias, OddsRatio, Sureness
 from rmbench.result.record import Result
 from rmbench.result.store import read_published
 from rmbench.show.table import (
@@ -26,7 +25,7 @@ from rmbench.show.table import (
     audit_notes,
     card_table,
     format_table,
-    odds_ratio,
+    odds_text,
     result_table,
     results_as_csv,
     results_as_json,
@@ -246,18 +245,20 @@ def test_of_a_rule_below_chance_nobody_asks_whether_it_is_a_cost_model() -> None
 def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
     longer = Accuracy(accuracy=0.812, low=0.79, high=0.83, n=1234, wins=1002, ties=0)
     shorter = Accuracy(accuracy=0.221, low=0.2, high=0.24, n=1500, wins=331, ties=0)
-    # exp(1.1) = 3.004, exp(1.1 -+ 1.96 * 0.1) = 2.469 and 3.655
-    fit = LogisticFit(1.1, 0.0, 0.1, converged=True)
-    bias = LengthBias(longer=longer, equal=None, shorter=shorter, fit=fit, bins=())
-    sure = Sureness(error=0.239, brier=0.3, confidence=0.952, right=0.713, n=2734)
+    odds = OddsRatio(3.004, 2.469, 3.655)
+    bias = LengthBias(longer=longer, equal=None, shorter=shorter, odds=odds, bins=())
+    sure = Sureness(
+        error=0.239, brier=0.3, confidence=0.952, right=0.713, n=2737, ties=3, p_value=0.0
+    )
     told = a_result(analyses=Analyses(length=bias, calibration=sure))
     assert result_table(told, SUITE).notes[2:4] == [
         "length: 81.20 % right where the chosen response is longer (n 1,234), 22.10 % where it is"
-        " shorter (n 1,500); odds of winning times 3 (2.47 to 3.65) per 1,000 characters more",
-        "calibration: sigmoid(margin) promises 95.20 % right, and 71.30 % are (expected calibration"
-        " error 0.239)",
+        " shorter (n 1,500); within subsets the odds of winning are 3 (2.47 to 3.65) times as high"
+        " where it is longer",
+        "calibration: overconfident: mean confidence 95.2 %, accuracy 71.3 % (calibration error"
+        " 0.239; 3 ties left out)",
     ]
-    even = replace(bias, shorter=longer)
+    even = replace(bias, odds=OddsRatio(1.1, 0.9, 1.3))
     quiet = a_result(analyses=Analyses(length=even, calibration=replace(sure, error=0.01)))
     rule = changed(told, model={"id": "length", "kind": "builtin"})
     for result in (quiet, rule, a_result()):
@@ -267,14 +268,25 @@ def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slope", "shown"),
-    [(0.0, "1 (0.822 to 1.22)"), (9.0, "over 1,000 (over 1,000 to over 1,000)")],
+    ("odds", "shown"),
+    [
+        (OddsRatio(1.0, 0.82234, 1.216), "1 (0.822 to 1.22)"),
+        (OddsRatio(8e3, 12.0, 1e300), "over 1,000 (12 to over 1,000)"),
+        (OddsRatio(2e-4, 1e-9, 0.5), "under 0.001 (under 0.001 to 0.5)"),
+    ],
 )
-def test_odds_are_multiplied_by_the_exponential_of_the_slope(slope: float, shown: str) -> None:
-    # exp(1.96 * 0.1) = 1.2165, and its inverse 0.8220
-    assert odds_ratio(LogisticFit(slope, 0.0, 0.1, converged=True)) == shown
-    assert odds_ratio(LogisticFit(slope, 0.0, 0.1, converged=False)) is None
-    assert odds_ratio(None) is None
+def test_odds_are_shown_with_their_interval(odds: OddsRatio, shown: str) -> None:
+    assert odds_text(odds) == shown
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "word"),
+    [(0.9, 0.5, "overconfident"), (0.5, 0.9, "underconfident"), (0.7, 0.7, "margins promise")],
+)
+def test_calibration_says_which_way_it_is_off(confidence: float, right: float, word: str) -> None:
+    sure = Sureness(error=0.2, brier=0.3, confidence=confidence, right=right, n=1000, p_value=0.0)
+    notes = result_table(a_result(analyses=Analyses(length=None, calibration=sure)), SUITE).notes
+    assert any(note.startswith(f"calibration: {word}") for note in notes)
 
 
 @pytest.mark.parametrize(

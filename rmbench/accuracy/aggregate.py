@@ -1,11 +1,14 @@
 """Credits → subsets, sections and averages, each with an interval."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rmbench.accuracy.credit import Outcome
-from rmbench.accuracy.intervals import weighted_interval, wilson
+import numpy as np
+import numpy.typing as npt
+
+from rmbench.accuracy.clusters import credit_interval, sample_of
+from rmbench.accuracy.credit import Outcome, Outcomes
 from rmbench.errors import SuiteError
 from rmbench.suite.definition import Suite
 
@@ -24,7 +27,8 @@ class Accuracy:
     """Mean credit of a slice, with its 95 % interval; accuracy, low and high are in [0, 1].
 
     ``n`` comparisons, of which ``wins`` were won outright and ``ties`` tied. A published accuracy
-    has no counts and no interval: None.
+    has no counts and no interval: None. ``design_effect`` says by what factor clusters, such as the
+    comparisons of one prompt, raise the variance; None where none repeats or it is not known.
     """
 
     accuracy: float
@@ -33,6 +37,7 @@ class Accuracy:
     n: int | None = None
     wins: int | None = None
     ties: int | None = None
+    design_effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,61 +50,72 @@ class Summary:
 
 
 def summarize(
-    suite: Suite, subsets: Sequence[str], outcomes: Sequence[Outcome | None], *, partial: bool
+    suite: Suite,
+    subsets: Sequence[str],
+    outcomes: Sequence[Outcome | None],
+    *,
+    partial: bool,
+    clusters: npt.ArrayLike | None = None,
 ) -> Summary:
-    """Return a suite's accuracies.
+    """Return a suite's accuracies, each with the interval of ``clusters.credit_interval``.
 
-    Subsets have Wilson's interval; sections and averages, which are weighted means of subsets, the
-    interval of ``stats.weighted_interval`` with the subsets as strata.
+    Sections and averages are weighted means of subsets, which are their strata.
 
     Args:
         suite: sections and averages.
         subsets: of each comparison.
         outcomes: of each comparison; None for a dropped one.
         partial: leave out sections that lack subsets, and averages that lack sections.
+        clusters: a whole number for each comparison, equal where they were sampled together; None
+            where each is a sample of its own, or nothing is known.
 
     Raises:
         SuiteError: a section has a subset without any scored comparison.
     """
-    tallies = _by_subset(subsets, outcomes)
-    _check_scored(suite, tallies, set(subsets), partial=partial)
-    counts = {name: tally.n for name, tally in tallies.items()}
+    table = _table(subsets, outcomes, clusters)
+    counts = table.counts()
+    _check_scored(suite, counts, set(subsets), partial=partial)
     weights = section_weights(suite, counts)
-    sections = {name: _combine(tallies, parts) for name, parts in weights.items()}
+    sections = {name: _combine(table, parts) for name, parts in weights.items()}
     averages = {}
     for average in suite.averages:
         if all(name in weights for name in average.sections):
             parts = average_weights(average.sections, weights, counts)
-            averages[average.name] = _combine(tallies, parts)
+            averages[average.name] = _combine(table, parts)
     return Summary(
         averages=averages,
         sections=sections,
-        subsets={name: _combine(tallies, {name: 1.0}) for name in tallies},
+        subsets={name: _combine(table, {name: 1.0}) for name in counts},
     )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What the comparisons of one subset earned together; dropped ones count nowhere."""
+class _Table(NamedTuple):
+    """What each comparison earned, without dropped ones; subsets by position in ``names``."""
 
-    credit: float = 0.0
-    n: int = 0
-    wins: int = 0
-    ties: int = 0
+    names: list[str]
+    subsets: npt.NDArray[np.int64]
+    outcomes: Outcomes
+    clusters: npt.NDArray[np.int64] | None
+
+    def counts(self) -> dict[str, int]:
+        """Return the comparisons per subset, of subsets that have any."""
+        sizes = np.bincount(self.subsets, minlength=len(self.names)).tolist()
+        return {name: n for name, n in zip(self.names, sizes, strict=True) if n}
 
 
-def _by_subset(subsets: Sequence[str], outcomes: Sequence[Outcome | None]) -> dict[str, _Tally]:
-    """Return the tally of every subset of which something was not dropped."""
-    tallies: dict[str, _Tally] = {}
-    # However many comparisons there are, few outcomes differ.
-    for (subset, outcome), times in Counter(zip(subsets, outcomes, strict=True)).items():
-        if outcome is not None:
-            tally = tallies.setdefault(subset, _Tally())
-            tally.credit += times * outcome.credit
-            tally.n += times
-            tally.wins += times * (outcome.credit == 1.0 and not outcome.tied)
-            tally.ties += times * outcome.tied
-    return tallies
+def _table(
+    subsets: Sequence[str], outcomes: Sequence[Outcome | None], clusters: npt.ArrayLike | None
+) -> _Table:
+    columns = Outcomes.of(outcomes)
+    kept = ~columns.dropped
+    places = {name: number for number, name in enumerate(dict.fromkeys(subsets))}
+    found = np.fromiter((places[name] for name in subsets), np.int64, len(subsets))
+    return _Table(
+        names=list(places),
+        subsets=found[kept],
+        outcomes=Outcomes(columns.credit[kept], columns.tied[kept]),
+        clusters=None if clusters is None else np.asarray(clusters, dtype=np.int64)[kept],
+    )
 
 
 def _check_scored(
@@ -166,19 +182,27 @@ def average_weights(
     return combined
 
 
-def _combine(tallies: Mapping[str, _Tally], weights: Mapping[str, float]) -> Accuracy:
-    parts = [tallies[name] for name in weights]
-    counts = [part.n for part in parts]
-    accuracies = [part.credit / part.n for part in parts]
-    if len(parts) == 1:
-        low, high = wilson(parts[0].credit, parts[0].n)
-    else:
-        low, high = weighted_interval(accuracies, counts, list(weights.values()))
+def _combine(table: _Table, weights: Mapping[str, float]) -> Accuracy:
+    places = np.full(len(table.names), -1)
+    places[[table.names.index(name) for name in weights]] = range(len(weights))
+    strata = places[table.subsets]
+    mask = strata >= 0
+    sample = sample_of(
+        table.outcomes.credit[mask],
+        strata[mask],
+        weights=list(weights.values()),
+        clusters=None if table.clusters is None else table.clusters[mask],
+    )
+    found = credit_interval(sample)
+    accuracies = dict(zip(weights, sample.means().tolist(), strict=True))
+    mean = weighted_mean(accuracies, weights)
     return Accuracy(
-        accuracy=weighted_mean(dict(zip(weights, accuracies, strict=True)), weights),
-        low=low,
-        high=high,
-        n=sum(counts),
-        wins=sum(part.wins for part in parts),
-        ties=sum(part.ties for part in parts),
+        accuracy=mean,
+        # The same mean, summed in another order, may differ in its last digit.
+        low=min(found.interval.low, mean),
+        high=max(found.interval.high, mean),
+        n=int(mask.sum()),
+        wins=int(table.outcomes.won[mask].sum()),
+        ties=int(table.outcomes.tied[mask].sum()),
+        design_effect=found.design,
     )

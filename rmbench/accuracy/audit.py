@@ -1,22 +1,26 @@
 """What could mislead about a number, counted: ties, near-ties, dropped and identical sides."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from rmbench.accuracy.aggregate import Accuracy, average_weights, section_weights
-from rmbench.accuracy.credit import Outcome, Outcomes
+from rmbench.accuracy.aggregate import average_weights, section_weights
+from rmbench.accuracy.credit import Outcomes
+from rmbench.accuracy.intervals import Floats
+from rmbench.accuracy.signs import sign_test
 from rmbench.answers.judgements import Judgements, Preference
-from rmbench.engine.precision import step
+from rmbench.engine.precision import steps
 from rmbench.scorers.contract import Facts, Scored, ScorerInfo
 from rmbench.suite.definition import Suite
 
-__all__ = ["audit_answers", "flips_to_move", "is_below_chance"]
+__all__ = ["audit_answers", "is_below_chance", "rounding_spread"]
 
-MOVE: Final = 0.001
-"""A tenth of a point of the headline: what people compare models by."""
+_REVERSED: Final = 0.025
 
 
 def audit_answers(
@@ -46,8 +50,9 @@ def _near_ties(judgements: Judgements, dtype: str) -> int:
     for block in judgements.blocks():
         assert block.chosen is not None and block.rejected is not None, "only asked for rewards"
         chosen, rejected = block.chosen.max(axis=1), block.rejected.max(axis=1)
-        for best, rival in zip(chosen.tolist(), rejected.tolist(), strict=True):
-            count += 0.0 < abs(best - rival) < step(max(abs(best), abs(rival)), dtype)
+        apart = np.abs(chosen.astype(np.float64) - rejected)
+        near = apart < steps(np.maximum(np.abs(chosen), np.abs(rejected)), dtype)
+        count += int((near & (apart > 0.0)).sum())
     return count
 
 
@@ -81,45 +86,79 @@ def _orders(
     return {"unanswered": unanswered, "orders_disagree": disagree}
 
 
-def is_below_chance(suite: Suite, headline: Accuracy | None) -> bool:
-    """Whether a pairwise headline lies below one half with its whole interval.
+def is_below_chance(
+    suite: Suite, outcomes: Outcomes, *, clusters: npt.ArrayLike | None = None
+) -> bool:
+    """Whether a pairwise scorer loses more than it wins, beyond chance.
 
-    Then the model knows something and says the opposite: a cost model, or swapped columns.
+    Then it knows something and says the opposite: a cost model, or swapped columns. Ties say
+    nothing: a model that often gives both sides one reward is not reversed.
+
+    Args:
+        suite: whose rule it is.
+        outcomes: of each comparison.
+        clusters: a whole number for each, equal where they were sampled together; None for no
+            repeats.
+
+    Returns:
+        Whether the one-sided p value of the sign test over clusters, wins against losses, is at
+        most 0.025; False for other rules than ``pair``.
     """
-    high = headline.high if headline is not None else None
-    return suite.credit.rule == "pair" and high is not None and high < 0.5
+    if suite.credit.rule != "pair":
+        return False
+    signs: Floats = outcomes.won.astype(np.float64) - outcomes.lost
+    if clusters is not None:
+        numbers = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        signs = np.bincount(numbers, weights=signs).astype(np.float64)
+    return bool(signs.size) and sign_test(signs).p_drop <= _REVERSED
 
 
-def flips_to_move(
-    suite: Suite, subsets: Sequence[str], outcomes: Sequence[Outcome | None], *, move: float = MOVE
-) -> int | None:
-    """Return how few comparisons would have to flip to move the headline.
+def rounding_spread(
+    suite: Suite, subsets: Sequence[str], judgements: Judgements, *, dtype: str
+) -> float | None:
+    """Return by how much rounding alone moves the headline from run to run.
 
-    A comparison of subset s moves the headline by W_s / n_s, its subset's weight over its count;
-    those that move it furthest are taken first.
+    A comparison with share a of the headline and margin m changes sides with the chance
+    q = P(noise > |m|) when normal noise of one step of the precision is added, 1/2 at a tie. The
+    headline then has the standard deviation sqrt(sum a^2 q (1 - q)).
 
     Args:
         suite: says what the headline is.
         subsets: of each comparison.
-        outcomes: of each comparison; None for a dropped one, which moves nothing.
-        move: by how much, in [0, 1].
+        judgements: on each comparison; those with a response without a reward count nowhere.
+        dtype: the precision of the rewards.
 
     Returns:
-        None where the headline was not measured, or all comparisons together do not move it so far.
+        A standard deviation in [0, 0.5]; None where the headline was not measured, or the scorer
+        gave preferences, which have no step.
     """
-    counts: dict[str, int] = {}
-    for subset, outcome in zip(subsets, outcomes, strict=True):
-        counts[subset] = counts.get(subset, 0) + (outcome is not None)
-    counts = {subset: count for subset, count in counts.items() if count}
+    if judgements.preferences is not None:
+        return None
+    flips = np.full(len(judgements), np.nan)
+    for block in judgements.blocks():
+        assert block.chosen is not None and block.rejected is not None, "these are rewards"
+        best, rival = block.chosen.max(axis=1), block.rejected.max(axis=1)
+        scale = steps(np.maximum(np.abs(best), np.abs(rival)), dtype)
+        with np.errstate(over="ignore"):
+            distance = np.abs(best.astype(np.float64) - rival) / scale
+        flips[block.indices] = [math.erfc(x / math.sqrt(2.0)) / 2.0 for x in distance.tolist()]
+    shares = _headline_shares(suite, subsets, ~np.isnan(flips))
+    if shares is None:
+        return None
+    kept = np.nan_to_num(flips)
+    return math.sqrt(float((shares**2) @ (kept * (1.0 - kept))))
+
+
+def _headline_shares(
+    suite: Suite, subsets: Sequence[str], scored: npt.NDArray[np.bool_]
+) -> Floats | None:
+    """Return how far each comparison moves the headline; None where it cannot be had."""
+    counts = Counter(name for name, kept in zip(subsets, scored.tolist(), strict=True) if kept)
     sections = next(item.sections for item in suite.averages if item.name == suite.headline)
     weighed = section_weights(suite, counts)
     if not counts or not weighed.keys() >= set(sections):
         return None
     weights = average_weights(sections, weighed, counts)
     total = sum(weights.values())
-    names = sorted(weights, key=lambda name: weights[name] / counts[name], reverse=True)
-    shares = [weights[name] / total / counts[name] for name in names]
-    steps = np.repeat(shares, [counts[name] for name in names])
-    # Sums of shares such as 1/1000 fall short of their decimal value by a few last digits.
-    reached = np.cumsum(steps) >= move * (1 - 1e-9)
-    return int(np.argmax(reached)) + 1 if reached.any() else None
+    share = {name: weight / total / counts[name] for name, weight in weights.items()}
+    return np.array([share.get(name, 0.0) for name in subsets]) * scored

@@ -39,6 +39,15 @@ class Outcomes(Sequence[Outcome | None]):
         """Keep the columns."""
         self.credit, self.tied = credit, tied
 
+    @classmethod
+    def of(cls, entries: "Sequence[Outcome | None]") -> "Outcomes":
+        """Return entries in columns; those that stand in columns already come back as they are."""
+        if isinstance(entries, cls):
+            return entries
+        earned = [np.nan if entry is None else entry.credit for entry in entries]
+        tied = [entry is not None and entry.tied for entry in entries]
+        return cls(np.array(earned, dtype=np.float64), np.array(tied, dtype=np.bool_))
+
     def __len__(self) -> int:
         return len(self.credit)
 
@@ -64,6 +73,16 @@ class Outcomes(Sequence[Outcome | None]):
     def dropped(self) -> npt.NDArray[np.bool_]:
         """Which comparisons count nowhere, shape (n,)."""
         return np.isnan(self.credit)
+
+    @property
+    def won(self) -> Ties:
+        """Which comparisons were won outright, shape (n,)."""
+        return np.asarray((self.credit == 1.0) & ~self.tied, dtype=np.bool_)
+
+    @property
+    def lost(self) -> Ties:
+        """Which comparisons were decided and not won outright, shape (n,)."""
+        return np.asarray(~self.dropped & ~self.tied & (self.credit != 1.0), dtype=np.bool_)
 
 
 def _outcome(earned: float, tied: bool) -> Outcome | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 from typing import Final, NamedTuple, overload
 
 import numpy as np
@@ -43,13 +43,15 @@ class Judgement(NamedTuple):
 
     ``chosen`` and ``rejected`` have one value for each response: a reward, a tuple of the rewards
     of its steps, or None where there is none; for a listwise scorer every value is None, and
-    ``preferences`` has its answers.
+    ``preferences`` has its answers. ``cluster`` is a number that comparisons sampled together
+    share, such as those of one prompt; None where it is not known.
     """
 
     id: str
     chosen: tuple[Value, ...]
     rejected: tuple[Value, ...]
     preferences: tuple[Preference, ...] = ()
+    cluster: int | None = None
 
     @property
     def is_dropped(self) -> bool:
@@ -101,6 +103,8 @@ class Judgements(Sequence[Judgement]):
             where there is none. Of steps, after the reduction.
         steps: for each response the rewards of its steps; None for scorers that give none.
         preferences: for each comparison the answers of a listwise scorer; None for others.
+        clusters: a number for each comparison, equal where they were sampled together, shape (n,);
+            None where it is not known.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Judgements(Sequence[Judgement]):
         self.rewards: Floats = np.asarray(rewards, dtype=np.float32)
         self.steps = steps
         self.preferences = preferences
+        self.clusters: npt.NDArray[np.int64] | None = None
         assert len(ids) == len(self.sides), "every comparison has its two sides"
         assert self.rewards.size == self.sides.sum(), "every response has its place"
 
@@ -134,13 +139,25 @@ class Judgements(Sequence[Judgement]):
         values = [value for item in entries for value in (*item.chosen, *item.rejected)]
         steps = [value if isinstance(value, tuple) else None for value in values]
         asked = [item.preferences for item in entries]
-        return cls(
+        clusters = [item.cluster for item in entries]
+        columns = cls(
             [item.id for item in entries],
             [(len(item.chosen), len(item.rejected)) for item in entries],
             [_reward(value, reduce) for value in values],
             steps=steps if any(value is not None for value in steps) else None,
             preferences=asked if any(asked) else None,
         )
+        known = [number for number in clusters if number is not None]
+        return columns.in_clusters(known) if known and len(known) == len(entries) else columns
+
+    def in_clusters(self, clusters: npt.ArrayLike) -> "Judgements":
+        """Return the same judgements with a cluster for each, a whole number."""
+        found = Judgements(
+            self.ids, self.sides, self.rewards, steps=self.steps, preferences=self.preferences
+        )
+        found.clusters = np.asarray(clusters, dtype=np.int64)
+        assert found.clusters.shape == (len(self),), "every comparison has its cluster"
+        return found
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -157,16 +174,19 @@ class Judgements(Sequence[Judgement]):
         middle = start + int(self.sides[number, 0])
         chosen, rejected = self._values(start, middle), self._values(middle, end)
         asked = () if self.preferences is None else self.preferences[number]
-        return Judgement(self.ids[number], chosen, rejected, asked)
+        cluster = None if self.clusters is None else int(self.clusters[number])
+        return Judgement(self.ids[number], chosen, rejected, asked, cluster)
 
     def __iter__(self) -> Iterator[Judgement]:
         if self.steps is not None or self.preferences is not None:
             yield from (self[i] for i in range(len(self)))
             return
         values = iter([None if math.isnan(value) else value for value in self.rewards.tolist()])
+        clusters = repeat(None) if self.clusters is None else iter(self.clusters.tolist())
         for identity, (num_chosen, num_rejected) in zip(self.ids, self.sides.tolist(), strict=True):
             chosen = tuple(islice(values, num_chosen))
-            yield Judgement(identity, chosen, tuple(islice(values, num_rejected)))
+            rejected = tuple(islice(values, num_rejected))
+            yield Judgement(identity, chosen, rejected, (), next(clusters))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(other) != len(self):

@@ -6,6 +6,8 @@
 
 Numbers are float32, as the shortest decimal that reads back; null stands where there is no answer.
 In a preference the responses are numbered, the chosen ones first, and stand as they were shown.
+``"cluster"``, a whole number behind the id, is shared by comparisons that were sampled together;
+files of earlier releases have none.
 """
 
 import json
@@ -38,7 +40,10 @@ def judgement_line(item: Judgement) -> str:
         ]
     else:
         content = {"chosen": _side(item.chosen), "rejected": _side(item.rejected)}
-    return _LINE.encode({"id": item.id} | content) + "\n"
+    head: dict[str, Any] = {"id": item.id}
+    if item.cluster is not None:
+        head["cluster"] = item.cluster
+    return _LINE.encode(head | content) + "\n"
 
 
 def _side(values: Sequence[Value]) -> list[Any]:
@@ -102,9 +107,10 @@ def _lines(stream: Any, file: Path) -> Iterator[bytes]:
 def _read_line(place: str, line: bytes) -> Judgement:
     try:
         item = parse_json(line.decode())
-        identity = item["id"]
+        identity, cluster = item["id"], item.get("cluster")
         if "preferences" in item:
-            return _preferences(place, identity, item["sides"], item["preferences"])
+            found = _preferences(place, identity, item["sides"], item["preferences"])
+            return found._replace(cluster=_cluster(place, cluster))
         chosen, rejected = item["chosen"], item["rejected"]
     except RepeatedKeyError as error:
         raise ResultError(f"{place}: {error}; run it again") from None
@@ -113,7 +119,13 @@ def _read_line(place: str, line: bytes) -> Judgement:
     sides = [chosen, rejected]
     if not isinstance(identity, str) or not all(_is_side(side) for side in sides):
         raise ResultError(f"{place}: id must be a text, each side a list of finite numbers or null")
-    return Judgement(identity, _values(chosen), _values(rejected))
+    return Judgement(identity, _values(chosen), _values(rejected), (), _cluster(place, cluster))
+
+
+def _cluster(place: str, value: Any) -> int | None:
+    if value is None or (type(value) is int and 0 <= value < 2**62):
+        return value
+    raise ResultError(f"{place}: cluster must be a whole number; run it again")
 
 
 def _values(side: list[Any]) -> tuple[Value, ...]:

@@ -1,11 +1,12 @@
 """``rmbench check``: the gate for CI."""
 
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
     from rmbench.result.record import Result
     from rmbench.suite.feed import Feed
 
-__all__ = ["check", "gate_options", "gate_results", "open_baselines"]
+__all__ = ["asked_for_gate", "check", "gate_options", "gate_results", "open_baselines"]
+
+
+EXIT_CODES: Final = {"not worse": 0, "worse": 1, "cannot tell": 3}
+_GATE: Final = ("alpha", "max_drop", "margin", "across_precisions")
 
 
 def gate_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what fails a comparison with a baseline."""
+    """Add the options that say what fails a comparison with a baseline, as one mapping ``limits``.
+
+    Its keys are the fields of ``compare.gate.Limits``.
+    """
+
+    @functools.wraps(command)
+    def with_limits(**arguments: Any) -> None:
+        limits = {name: arguments.pop(name) for name in _GATE}
+        command(limits=limits, **arguments)
+
     alpha = click.option(
         "--alpha",
         type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
@@ -35,7 +49,26 @@ def gate_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="POINTS",
         help="Fail too when a section or average loses more, whatever the chance.",
     )
-    return alpha(max_drop(command))
+    margin = click.option(
+        "--margin",
+        type=click.FloatRange(min=0.0),
+        metavar="POINTS",
+        help="Pass only where a loss of so much is ruled out; exit code 3 when the data cannot"
+        " tell.",
+    )
+    across = click.option(
+        "--across-precisions",
+        is_flag=True,
+        help="Compare results of different precisions, such as float32 and bfloat16.",
+    )
+    return alpha(max_drop(margin(across(with_limits))))
+
+
+def asked_for_gate() -> bool:
+    """Return whether any option of the gate was given on the command line."""
+    context = click.get_current_context()
+    sources = [context.get_parameter_source(name) for name in _GATE]
+    return any(source is not click.core.ParameterSource.DEFAULT for source in sources)
 
 
 @click.command()
@@ -66,8 +99,7 @@ def gate_options(command: Callable[..., None]) -> Callable[..., None]:
 def check(
     result: str,
     baseline: str,
-    alpha: float,
-    max_drop: float | None,
+    limits: dict[str, Any],
     suite_file: str | None,
     fmt: str,
     outputs: tuple[Path, ...],
@@ -75,6 +107,7 @@ def check(
     """Fail (exit code 1) when RESULT is worse than its baseline.
 
     A section or average fails when it is worse beyond chance, or by more than --max-drop points.
+    With --margin a pass is proof that no more was lost; exit code 3 says that nothing is proven.
 
     \b
     rmbench check results/mini/tiny.json --baseline main:results --output check.xml
@@ -94,12 +127,12 @@ def check(
     baselines = read_baselines(baseline, [(suite.name, str(new.model["id"]))])
     tell_passed_over(baselines.passed_over)
     contrast = compare(_not_itself(result, found, baselines), new, suite)
-    gate = hold(contrast, Limits(alpha=alpha, max_drop=max_drop))
+    gate = hold(contrast, Limits(**limits))
     for path in outputs:
         write_gate(gate, path)
     click.echo(format_gate(gate, fmt))
     if not gate.passed:
-        sys.exit(1)
+        sys.exit(EXIT_CODES[gate.outcome])
 
 
 def _not_itself(name: str, new: "Found", baselines: "Baselines") -> "Result":
@@ -178,10 +211,12 @@ def gate_results(
     results: "Sequence[Result]",
     feeds: "Sequence[Feed]",
     baselines: "Baselines",
-    limits: tuple[float, float | None],
+    limits: dict[str, Any],
     fmt: str,
-) -> bool:
-    """Print how results of a run stand against their baselines; return whether all pass.
+) -> int:
+    """Print how results of a run stand against their baselines; return the exit code.
+
+    1 if any is worse, else 3 if any cannot tell, else 0.
 
     Tables go to standard output; beside JSON or CSV, which must stay whole, to standard error.
     """
@@ -192,11 +227,11 @@ def gate_results(
 
     suites = {feed.suite.name: feed.suite for feed in feeds}
     is_data = fmt in ("json", "csv")
-    passed = True
+    outcomes = set()
     for result in results:
         old = baselines.find(result).result
         contrast = compare(old, result, suites[result.suite["name"]])
-        gate = hold(contrast, Limits(alpha=limits[0], max_drop=limits[1]))
+        gate = hold(contrast, Limits(**limits))
         click.echo(format_gate(gate, "table" if is_data else fmt) + "\n", err=is_data)
-        passed = passed and gate.passed
-    return passed
+        outcomes.add(gate.outcome)
+    return next((EXIT_CODES[name] for name in ("worse", "cannot tell") if name in outcomes), 0)

@@ -1,16 +1,18 @@
 """Two results in, verdicts out: which subsets, sections and averages changed beyond chance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.accuracy.aggregate import average_weights, section_weights
-from rmbench.accuracy.analysis import Agreement, agreement
+from rmbench.accuracy.aggregate import Accuracy, average_weights, section_weights
+from rmbench.accuracy.agreement import Agreement, agreement
+from rmbench.accuracy.clusters import sample_of
 from rmbench.accuracy.credit import judge
 from rmbench.accuracy.intervals import Floats
+from rmbench.answers.judgements import Judgements
 from rmbench.compare.comparable import (
     changed_settings,
     check_comparable,
@@ -19,15 +21,9 @@ from rmbench.compare.comparable import (
     told_unpaired,
     with_means,
 )
-from rmbench.compare.paired import (
-    Difference,
-    Resampling,
-    Strata,
-    holm,
-    mcnemar,
-    paired_difference,
-    unpaired_difference,
-)
+from rmbench.compare.family import holm, max_t
+from rmbench.compare.paired import Difference, Strata, paired_difference, unpaired_difference
+from rmbench.compare.power import Trial, detectable_drop
 from rmbench.errors import ResultError
 from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite
@@ -36,6 +32,11 @@ from rmbench.wording import counted
 __all__ = ["Contrast", "Verdict", "compare", "credits_of"]
 
 LEVELS: Final = ("subset", "section", "average")
+_ALPHA: Final = 0.05
+UNKNOWN_CLUSTERS: Final = (
+    "which comparisons share a prompt is not recorded: each counts as a sample of its own, so that"
+    " p values may be too small and intervals too narrow; run one of the two again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +50,16 @@ class Verdict:
         new: likewise.
         n: compared comparisons; None when a result has no counts.
         difference: new minus old with interval and p values; None when it cannot be tested.
-        adjusted: the two-sided p value after Holm's method over the slices of this level.
+        adjusted: the two-sided p value, adjusted for the other slices of its family, see
+            ``compare``.
         gained: comparisons that earn more than before; None when not paired.
         lost: comparisons that earn less.
         discordance: mean squared difference of credits in each stratum, as
-            ``difference.detectable_drop`` takes it.
-        counts: comparisons in each stratum.
+            ``power.detectable_drop`` takes it.
+        counts: comparisons in each stratum, or as many as would vary as much.
         weights: of each stratum in the slice.
+        steps: what each cluster adds to the difference, the same clusters for every slice; None
+            when not paired.
     """
 
     level: str
@@ -68,8 +72,32 @@ class Verdict:
     gained: int | None = None
     lost: int | None = None
     discordance: tuple[float, ...] = ()
-    counts: tuple[int, ...] = ()
+    counts: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    steps: Floats | None = field(default=None, repr=False, compare=False)
+
+    def detectable(self, alpha: float, *, power: float = 0.8) -> float | None:
+        """Return the smallest difference, in [0, 1], that a one-sided test at alpha would find.
+
+        Args:
+            alpha: of the test, after what it is divided by for other tests.
+            power: the chance to find it.
+
+        Returns:
+            None where it cannot be tested, or so few comparisons cannot show any.
+        """
+        if self.difference is None:
+            return None
+        try:
+            return detectable_drop(
+                self.discordance,
+                self.counts,
+                weights=self.weights,
+                trial=Trial(alpha, power),
+                design=max(self.difference.design, 1e-6),
+            )
+        except ValueError:  # so few comparisons that even losing all of them could be chance
+            return None
 
     def mark(self, alpha: float) -> str:
         """Return ``+`` for better, ``-`` for worse, ``x`` for not comparable, else nothing."""
@@ -112,11 +140,13 @@ class Contrast:
 def compare(old: Result, new: Result, suite: Suite) -> Contrast:
     """Compare two results of one suite, paired where both have their rewards.
 
-    Subsets, and sections and averages in which every comparison weighs the same, are tested with
-    McNemar's exact test where all credits are 0 or 1; everything else with a sign-flip permutation
-    test that is stratified by subset and seeded (``difference.paired_difference``), which is also
-    where every interval comes from. P values are adjusted by Holm's method within each level. Where
-    a result has only accuracies, the test is unpaired (``difference.unpaired_difference``).
+    Every slice is tested by the exact sign test over clusters (``signs.sign_test``), which is
+    McNemar's exact test where no cluster repeats and every comparison weighs the same. The headline
+    is one question, named before any data were seen, and stands alone: its p value is adjusted for
+    nothing. The other averages and the sections are a second family, the subsets a third; within
+    each the chance of any false mark is kept at alpha by the maximum of the tests
+    (``family.max_t``). Where a result has only accuracies, the tests are unpaired
+    (``paired.unpaired_difference``), and adjusted by Holm's method.
 
     Args:
         old: what is compared with; a difference is new minus old.
@@ -136,6 +166,8 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         if missing:
             dropped = counted(missing, "comparisons that one of the two dropped")
             notes.append(f"left out of both: {dropped}")
+        if _clusters(old, new) is None:
+            notes.append(UNKNOWN_CLUSTERS)
     else:
         notes.append(told_unpaired(old, new))
         verdicts = _unpaired(old, new, suite)
@@ -144,7 +176,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         new=new,
         suite=suite,
         paired=bool(old.rewards and new.rewards),
-        verdicts=_adjusted(verdicts),
+        verdicts=_adjusted(verdicts, suite),
         changed=changed_settings(old, new),
         notes=tuple(notes),
         agreement=_agreement(old, new, suite),
@@ -196,17 +228,40 @@ def _group(result: Result, level: str) -> Mapping[str, Any]:
     return group
 
 
-def _adjusted(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Return the verdicts by level, their p values adjusted within each."""
-    ordered: list[Verdict] = []
-    for level in LEVELS:
-        of_level = [verdict for verdict in verdicts if verdict.level == level]
-        tested = [item.difference.p_value for item in of_level if item.difference is not None]
-        adjusted = iter(holm(tested) if tested else [])
-        for verdict in of_level:
-            p = next(adjusted) if verdict.difference is not None else None
-            ordered.append(replace(verdict, adjusted=p))
-    return tuple(ordered)
+def _adjusted(verdicts: Sequence[Verdict], suite: Suite) -> tuple[Verdict, ...]:
+    """Return the verdicts by level, their p values adjusted within their families."""
+    ordered = [item for level in LEVELS for item in verdicts if item.level == level]
+    tested = [item for item in ordered if item.difference is not None]
+    families: dict[str, list[Verdict]] = {}
+    for item in tested:
+        families.setdefault(family_of(item, suite), []).append(item)
+    found = {
+        (item.level, item.name): p
+        for members in families.values()
+        for item, p in zip(members, _family(members), strict=True)
+    }
+    return tuple(replace(item, adjusted=found.get((item.level, item.name))) for item in ordered)
+
+
+def family_of(verdict: Verdict, suite: Suite) -> str:
+    """Return which tests a slice is adjusted with: ``headline``, ``section`` or ``subset``."""
+    if verdict.level == "average" and verdict.name == suite.headline:
+        return "headline"
+    return "subset" if verdict.level == "subset" else "section"
+
+
+def _family(members: Sequence[Verdict]) -> Sequence[float]:
+    p_values = [item.difference.p_value for item in members if item.difference is not None]
+    steps = stacked_steps(members)
+    if len(members) == 1:
+        return p_values
+    return holm(p_values) if steps is None else max_t(steps, p_values, alpha=_ALPHA).adjusted
+
+
+def stacked_steps(verdicts: Sequence[Verdict]) -> Floats | None:
+    """Return the steps of some slices, shape (clusters, slices); None when not paired."""
+    columns = [item.steps for item in verdicts if item.steps is not None]
+    return np.column_stack(columns) if len(columns) == len(verdicts) else None
 
 
 # --- paired --------------------------------------------------------------------------------------
@@ -219,6 +274,7 @@ class _Pairs(NamedTuple):
     subsets: npt.NDArray[np.int64]
     old: Floats
     new: Floats
+    clusters: npt.NDArray[np.int64] | None
 
     def counts(self) -> dict[str, int]:
         """Return the comparisons per subset, of subsets that have any."""
@@ -245,16 +301,35 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
         )
     names = list(new.subsets)
     position = {name: i for i, name in enumerate(names)}
-    rows = [
-        (position[subset_of(identity, names)], before[identity], credit)
-        for identity, credit in after.items()
-    ]
-    both = [(subset, a, b) for subset, a, b in rows if a is not None and b is not None]
-    if not both:
+    subsets = np.array([position[subset_of(identity, names)] for identity in after])
+    first, second = (
+        np.array([np.nan if side[i] is None else side[i] for i in after], dtype=np.float64)
+        for side in (before, after)
+    )
+    both = ~(np.isnan(first) | np.isnan(second))
+    if not both.any():
         raise ResultError(f"{title_of(old)} and {title_of(new)}: no comparison was scored by both")
-    one_only = sum((a is None) != (b is None) for _, a, b in rows)
-    table = np.array(both, dtype=np.float64)
-    return _Pairs(names, table[:, 0].astype(np.int64), table[:, 1], table[:, 2]), one_only
+    clusters = _clusters(old, new)
+    pairs = _Pairs(
+        names=names,
+        subsets=subsets[both],
+        old=first[both],
+        new=second[both],
+        clusters=None if clusters is None else clusters[both],
+    )
+    return pairs, int((np.isnan(first) != np.isnan(second)).sum())
+
+
+def _clusters(old: Result, new: Result) -> npt.NDArray[np.int64] | None:
+    """Return the clusters of the new result's comparisons, from either; None if neither has any."""
+    found = Judgements.of(new.rewards).clusters
+    if found is not None:
+        return found
+    before = Judgements.of(old.rewards)
+    if before.clusters is None:
+        return None
+    by_id = dict(zip(before.ids, before.clusters.tolist(), strict=True))
+    return np.array([by_id[item.id] for item in new.rewards if item.id in by_id])
 
 
 def credits_of(result: Result, suite: Suite) -> dict[str, float | None]:
@@ -277,48 +352,42 @@ def _agreement(old: Result, new: Result, suite: Suite) -> Agreement | None:
 
 
 def _paired_verdict(part: _Slice, pairs: _Pairs) -> Verdict:
-    names = sorted(part.weights, key=pairs.names.index)
-    weights = np.array([part.weights[name] for name in names])
-    positions = np.array([pairs.names.index(name) for name in names])
+    weighed = [name for name in pairs.names if part.weights.get(name)]
+    weights = np.array([part.weights[name] for name in weighed])
+    positions = np.array([pairs.names.index(name) for name in weighed])
     mask = np.isin(pairs.subsets, positions)
     strata = np.searchsorted(positions, pairs.subsets[mask])
-    old, new = pairs.old[mask], pairs.new[mask]
-    steps, counts = new - old, np.bincount(strata)
-    means = [np.bincount(strata, weights=values) / counts for values in (old, new, steps**2)]
-    shares = weights / weights.sum()
+    sample = sample_of(
+        pairs.new[mask] - pairs.old[mask],
+        strata,
+        weights=weights,
+        clusters=None if pairs.clusters is None else pairs.clusters[mask],
+    )
+    sides = [sample._replace(values=side[mask]).means() for side in (pairs.old, pairs.new)]
+    steps, counts = sample.values, sample.counts
     return Verdict(
         level=part.level,
         name=part.name,
-        old=float(means[0] @ shares),
-        new=float(means[1] @ shares),
-        n=int(mask.sum()),
-        difference=_test(steps, strata, weights),
+        old=float(sides[0] @ sample.weights),
+        new=float(sides[1] @ sample.weights),
+        n=int(np.isin(pairs.subsets, [pairs.names.index(name) for name in part.weights]).sum()),
+        difference=paired_difference(sample),
         gained=int((steps > 0.0).sum()),
         lost=int((steps < 0.0).sum()),
-        discordance=tuple(means[2].tolist()),
+        discordance=tuple((sample.per_stratum(steps**2) / counts).tolist()),
         counts=tuple(counts.tolist()),
-        weights=tuple(weights.tolist()),
+        weights=tuple(sample.weights.tolist()),
+        steps=_whole_steps(pairs, mask, steps * sample.shares),
     )
 
 
-def _test(steps: Floats, strata: npt.NDArray[np.int64], weights: Floats) -> Difference:
-    """Test differences of credits: by McNemar's exact test where it applies, else by sign flips."""
-    shares = weights / np.bincount(strata)
-    is_plain = bool(np.allclose(shares, shares[0], rtol=1e-9, atol=0.0))
-    if not is_plain or not np.isin(steps, (-1.0, 0.0, 1.0)).all():
-        return paired_difference(steps, strata, weights=weights)
-    # Its p values are replaced, so that one draw is enough.
-    found = paired_difference(steps, strata, weights=weights, resampling=Resampling(resamples=1))
-    gained, lost = int((steps > 0.0).sum()), int((steps < 0.0).sum())
-    return replace(found, p_value=mcnemar(gained, lost), p_drop=_exact_drop(gained, lost))
-
-
-def _exact_drop(gained: int, lost: int) -> float:
-    """Return P(X <= gained) for X ~ Binomial(gained + lost, 1/2), McNemar's one-sided p value."""
-    if lost > gained:
-        return mcnemar(gained, lost) / 2.0
-    # The other tail begins one further, and there McNemar's value is exactly twice it.
-    return 1.0 - mcnemar(gained + 1, lost - 1) / 2.0 if lost else 1.0
+def _whole_steps(pairs: _Pairs, mask: npt.NDArray[np.bool_], steps: Floats) -> Floats:
+    """Return the steps of a slice by cluster of the whole suite, 0 where it has none."""
+    everywhere = np.zeros(mask.size)
+    everywhere[mask] = steps
+    if pairs.clusters is None:
+        return everywhere
+    return np.bincount(pairs.clusters, weights=everywhere).astype(np.float64)
 
 
 # --- unpaired ------------------------------------------------------------------------------------
@@ -339,6 +408,7 @@ def _unpaired_verdict(
 ) -> Verdict | None:
     """Return the verdict from subsets where both have them, else from the slice's own numbers."""
     sizes = np.array([counts[name] for name in part.weights], dtype=np.float64)
+    sizes = np.maximum(sizes / _design(part, old, new), 1.0)
     weights = np.array(list(part.weights.values()))
     if all(name in result.subsets for result in (old, new) for name in part.weights):
         sides = [[result.subsets[name].accuracy for name in part.weights] for result in (old, new)]
@@ -363,6 +433,15 @@ def _unpaired_verdict(
         difference=found,
         # What two independent results would disagree on.
         discordance=tuple((after * (1.0 - before) + before * (1.0 - after)).tolist()),
-        counts=tuple(int(size) for size in sizes),
+        counts=tuple(sizes.tolist()),
         weights=tuple(weights.tolist()),
     )
+
+
+def _design(part: _Slice, old: Result, new: Result) -> float:
+    """Return the design effect of a slice, from whichever result has its clusters; at least 1."""
+    found: list[Accuracy | None] = [
+        _group(result, part.level).get(part.name) for result in (new, old)
+    ]
+    known = [item.design_effect for item in found if item is not None]
+    return max(1.0, *(effect for effect in known if effect is not None), 1.0)

@@ -118,8 +118,9 @@ def _check_analyses(result: Result, place: str) -> None:
                 raise ResultError(f"{place}.length.bins[{number}]: the middle lies outside the bin")
     sure = None if found is None else found.calibration
     if sure is not None:
-        shares = (sure.error, sure.brier, sure.confidence, sure.right)
-        if sure.n < 1 or not all(0.0 <= share <= 1.0 for share in shares):
+        shares = (sure.error, sure.brier, sure.confidence, sure.right, sure.p_value)
+        known = [share for share in shares if share is not None]
+        if not 0 <= sure.ties <= sure.n or not all(0.0 <= share <= 1.0 for share in known):
             raise ResultError(
                 f"{place}.calibration: shares must be in [0, 1], of 1 or more comparisons"
             )

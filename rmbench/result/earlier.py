@@ -53,10 +53,16 @@ def _accuracy(item: Any) -> Any:
 
 
 def _analyses(analyses: Mapping[str, Any]) -> dict[str, Any]:
-    """Return analyses whose bins hold their accuracy apart from their ends."""
+    """Return analyses whose bins hold their accuracy apart from their ends.
+
+    A slope over all subsets and a calibration error that grows as data shrink are left out: what
+    has taken their place cannot be computed from them.
+    """
+    analyses = {**analyses, "calibration": None}
     length = analyses.get("length")
     if not isinstance(length, dict) or not isinstance(length.get("bins"), list):
         return dict(analyses)
+    length = {key: value for key, value in length.items() if key != "fit"} | {"odds": None}
     names = {"from": "low", "to": "high", "middle": "middle"}
     bins = [
         {names[key]: value for key, value in part.items() if key in names}

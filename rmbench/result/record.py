@@ -80,7 +80,7 @@ class _Audit(TypedDict, total=False):
     equal_scores: Count | None
     overflowed: Count | None
     longest: Count | None
-    flips_to_move: Count | None
+    rounding: Annotated[float, Ge(0)] | None
     below_chance: bool
     warnings: dict[Text, Text]
     refused_batching: dict[Text, Any]

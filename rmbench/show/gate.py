@@ -1,11 +1,12 @@
 """The gate's verdict as a table, Markdown, JSON and JUnit."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
 from rmbench.compare.comparable import title_of
-from rmbench.compare.gate import Finding, Gate
+from rmbench.compare.gate import Finding, Gate, Limits
 from rmbench.errors import ResultError
 from rmbench.files import write_text
 from rmbench.show.contrast import (
@@ -16,7 +17,7 @@ from rmbench.show.contrast import (
     verdict_record,
 )
 from rmbench.show.table import Table, format_table, p_text, to_json
-from rmbench.wording import printable
+from rmbench.wording import counted, printable
 
 __all__ = ["format_gate", "gate_table", "write_gate"]
 
@@ -44,62 +45,99 @@ def write_gate(gate: Gate, path: Path) -> None:
     write_text(path, format_gate(gate, SUFFIXES[path.suffix]) + "\n")
 
 
+VERDICTS: Final = {"not worse": "passed", "worse": "FAILED", "cannot tell": "CANNOT TELL"}
+
+
 def gate_table(gate: Gate) -> Table:
     """Return what the gate found, section by section."""
     contrast, limits = gate.contrast, gate.limits
-    verdict = "passed" if gate.passed else "FAILED"
-    rule = f"fails at p <= {limits.alpha:g}"
-    if limits.max_drop is not None:
-        points = "point" if limits.max_drop == 1 else "points"
-        rule += f", or when worse by more than {limits.max_drop:g} {points}"
+    head = ["", "baseline %", "now %", "change", "95 % interval", "p", "detectable"]
+    if limits.margin is not None:
+        head.insert(6, "at worst")
     return Table(
-        title=f"{verdict}: {contrast.suite.title}, {title_of(contrast.new)}",
+        title=f"{VERDICTS[gate.outcome]}: {contrast.suite.title}, {title_of(contrast.new)}",
         above=setting_lines(contrast, "baseline", "now"),
-        columns=["", "baseline %", "now %", "change", "95 % interval", "p", "detectable", "check"],
-        rows=[_gate_row(finding) for finding in gate.findings],
-        notes=[
-            f"{rule}; p is one-sided (a drop) and adjusted by Holm's method over all rows",
-            "detectable: the smallest drop in points that this test finds 8 times out of 10",
-            *contrast.notes,
-            *signature_lines(contrast),
-        ],
+        columns=[*head, "check"],
+        rows=[_gate_row(finding, limits) for finding in gate.findings],
+        notes=[*_rules(gate), *contrast.notes, *signature_lines(contrast)],
     )
 
 
-def _gate_row(finding: Finding) -> list[str]:
+def _rules(gate: Gate) -> list[str]:
+    limits = gate.limits
+    rule = f"fails at p <= {limits.alpha:g}"
+    if limits.max_drop is not None:
+        rule += f", or when worse by more than {_points(limits.max_drop)}"
+    how = "the largest of all rows" if gate.contrast.paired else "all rows, by Holm's method"
+    lines = [
+        f"{rule}; p is one-sided (a drop) and adjusted for {how}",
+        "detectable: the smallest drop in points that this test finds 8 times out of 10",
+    ]
+    if limits.margin is not None:
+        lines.append(
+            f"passes where a drop of {_points(limits.margin)} or more is ruled out; at worst: the"
+            f" one-sided {100 * (1 - limits.alpha):g} % limit of the change"
+        )
+    if any(not item.can_fail and item.p_value is not None for item in gate.findings):
+        lines.append(
+            "cannot fail: so few comparisons changed sides that losing all of them would not"
+            f" reach p <= {limits.alpha:g}"
+        )
+    if gate.new_ties:
+        lines.append(
+            f"{counted(gate.new_ties, 'comparisons')} that the baseline won are tied now; more"
+            " ties come of a coarser precision"
+        )
+    return lines
+
+
+def _points(number: float) -> str:
+    return f"{number:g} {'point' if number == 1 else 'points'}"
+
+
+def _gate_row(finding: Finding, limits: Limits) -> list[str]:
     item = finding.verdict
     detectable = "" if finding.detectable is None else f"{100 * finding.detectable:.1f}"
     p_value = "" if finding.p_value is None else p_text(finding.p_value)
-    return [*verdict_cells(item)[:5], p_value, detectable, _outcome(finding)]
+    lowest = "" if finding.lowest is None else f"{100 * finding.lowest:+.1f}"
+    middle = [p_value, *([lowest] if limits.margin is not None else []), detectable]
+    return [*verdict_cells(item)[:5], *middle, _told(finding)]
 
 
-def _outcome(finding: Finding) -> str:
-    if finding.p_value is None:
+def _told(finding: Finding) -> str:
+    """Say in a few words what the gate found."""
+    if finding.outcome == "not comparable":
         return "not comparable"
-    return finding.reason or "ok"
+    if finding.reason:
+        return finding.reason
+    return "ok" if finding.can_fail else "cannot fail"
 
 
 def _gate_record(gate: Gate) -> dict[str, Any]:
     record = contrast_record(gate.contrast)
     del record["slices"]
-    limits = {"alpha": gate.limits.alpha, "max_drop": gate.limits.max_drop}
+    limits = asdict(gate.limits)
     rows = [
         verdict_record(finding.verdict)
         | {
             "p_adjusted": finding.p_value,
+            "lowest": finding.lowest,
             "detectable": finding.detectable,
-            "outcome": _outcome(finding),
+            "can_fail": finding.can_fail,
+            "outcome": finding.outcome,
+            "reason": finding.reason,
         }
         for finding in gate.findings
     ]
-    return {"passed": gate.passed, **limits, **record, "findings": rows}
+    outcome = {"passed": gate.passed, "outcome": gate.outcome, "new_ties": gate.new_ties}
+    return {**outcome, **limits, **record, "findings": rows}
 
 
 def _junit(gate: Gate) -> str:
     """Return JUnit XML: one test case per section and average, failed or skipped ones marked."""
     contrast = gate.contrast
-    failures = sum(bool(finding.reason) for finding in gate.findings)
-    skipped = sum(finding.p_value is None for finding in gate.findings)
+    failures = sum(finding.outcome in ("worse", "cannot tell") for finding in gate.findings)
+    skipped = sum(finding.outcome == "not comparable" for finding in gate.findings)
     attributes = {
         "name": printable(f"{contrast.suite.name}: {title_of(contrast.new)}"),
         "tests": str(len(gate.findings)),
@@ -112,7 +150,7 @@ def _junit(gate: Gate) -> str:
     for finding in gate.findings:
         name = {"classname": f"rmbench.{contrast.suite.name}", "name": finding.verdict.name}
         case = ElementTree.SubElement(suite, "testcase", {k: printable(v) for k, v in name.items()})
-        if finding.p_value is None:
+        if finding.outcome == "not comparable":
             ElementTree.SubElement(case, "skipped", {"message": "not comparable"})
         elif finding.reason:
             failure = ElementTree.SubElement(case, "failure", {"message": finding.reason})

@@ -34,7 +34,7 @@ RANKING = (
 ANALYSES: Final = (
     "chosen longer",
     "chosen shorter",
-    "log-odds per 1000 characters",
+    "odds ratio of longer",
     "calibration error",
 )
 
@@ -430,6 +430,5 @@ def _analysis_cells(result: Result | None) -> list[float | None]:
         return [None] * len(ANALYSES)
     sides, length = found.by_length(), found.length
     shares = [sides[name].accuracy if name in sides else None for name in ANALYSES[:2]]
-    fit = length.fit if length is not None else None
-    slope = fit.slope if fit is not None and fit.converged else None
-    return [*shares, slope, found.calibration.error if found.calibration is not None else None]
+    odds = None if length is None or length.odds is None else length.odds.ratio
+    return [*shares, odds, found.calibration.error if found.calibration is not None else None]

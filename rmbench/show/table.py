@@ -4,7 +4,6 @@ import csv
 import html
 import io
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.intervals import LogisticFit, normal_quantile
+from rmbench.accuracy.analysis import OddsRatio, Sureness
+from rmbench.accuracy.intervals import wilson
 from rmbench.result.record import SLICE_COLUMNS, Result
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent, printable
@@ -26,7 +26,7 @@ __all__ = [
     "card_table",
     "format_table",
     "interval_text",
-    "odds_ratio",
+    "odds_text",
     "p_text",
     "result_table",
     "results_as_csv",
@@ -388,41 +388,42 @@ def analysis_notes(result: Result) -> list[str]:
     found = result.analyses if result.model.get("kind") != "builtin" else None
     notes = []
     if found is not None and found.length is not None and found.length.tells:
-        longer, shorter = found.length.longer, found.length.shorter
-        assert longer is not None and shorter is not None, "else nothing is told"
-        odds = odds_ratio(found.length.fit)
-        more = f"; odds of winning times {odds} per 1,000 characters more" if odds else ""
+        longer, shorter, odds = found.length.longer, found.length.shorter, found.length.odds
+        assert longer is not None and shorter is not None and odds is not None, "else none is told"
         notes.append(
             f"length: {percent(longer.accuracy)} % right where the chosen response is longer"
             f" (n {longer.n:,}), {percent(shorter.accuracy)} % where it is shorter"
-            f" (n {shorter.n:,}){more}"
+            f" (n {shorter.n:,}); within subsets the odds of winning are {odds_text(odds)} times as"
+            " high where it is longer"
         )
     if found is not None and found.calibration is not None and found.calibration.tells:
-        item = found.calibration
-        ties = "; ties as half" if result.audit.get("ties") else ""
-        notes.append(
-            f"calibration: sigmoid(margin) promises {percent(item.confidence)} % right, and"
-            f" {percent(item.right)} % are (expected calibration error {item.error:.3f}{ties})"
-        )
+        notes.append(_sureness_note(found.calibration))
     return notes
 
 
-def odds_ratio(fit: LogisticFit | None) -> str | None:
-    """Return by what the odds are multiplied per step, ``1.43 (1.30 to 1.57)``; None if unknown.
+def _sureness_note(item: Sureness) -> str:
+    assert item.confidence is not None and item.right is not None, "else nothing is told"
+    low, high = wilson(item.right * (item.n - item.ties), item.n - item.ties)
+    word = "overconfident" if item.confidence > high else "underconfident"
+    if low <= item.confidence <= high:
+        word = "margins promise other shares than come true"
+    ties = f"; {counted(item.ties, 'ties')} left out" if item.ties else ""
+    return (
+        f"calibration: {word}: mean confidence {100 * item.confidence:.1f} %, accuracy"
+        f" {100 * item.right:.1f} % (calibration error {item.error:.3f}{ties})"
+    )
 
-    The interval is Wald's, at 95 %.
-    """
-    if fit is None or not fit.converged:
-        return None
-    reach = normal_quantile(0.95) * fit.standard_error
-    low, middle, high = (_factor(fit.slope + shift) for shift in (-reach, 0.0, reach))
+
+def odds_text(odds: OddsRatio) -> str:
+    """Return an odds ratio with its 95 % interval, ``1.43 (1.30 to 1.57)``."""
+    middle, low, high = map(_factor, odds)
     return f"{middle} ({low} to {high})"
 
 
-def _factor(log_odds: float) -> str:
-    if abs(log_odds) > math.log(1000):
-        return "over 1,000" if log_odds > 0 else "under 0.001"
-    return f"{math.exp(log_odds):.3g}"
+def _factor(ratio: float) -> str:
+    if not 0.001 <= ratio <= 1000.0:
+        return "over 1,000" if ratio > 1.0 else "under 0.001"
+    return f"{ratio:.3g}"
 
 
 AUDIT_WORDS: Final = {

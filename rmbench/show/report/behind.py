@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rmbench.accuracy.analysis import LengthBias, length_bias, margin_calibration
-from rmbench.accuracy.intervals import LogisticFit
+from rmbench.accuracy.analysis import (
+    LengthBias,
+    OddsRatio,
+    length_bias,
+    margin_calibration,
+    sureness,
+)
+from rmbench.answers.judgements import Judgements
 from rmbench.show.report.figures import calibration_plot, length_plot
 from rmbench.show.report.material import Material, Scores
 from rmbench.show.report.svg import Label
 from rmbench.show.report.words import cell
-from rmbench.show.table import odds_ratio
+from rmbench.show.table import odds_text
 
 __all__ = ["calibration_part", "length_part"]
 
@@ -38,7 +44,7 @@ def length_part(material: Material, names: Sequence[str]) -> dict[str, Any] | No
         "sentences": [
             sentence
             for name, bias in zip(names, biases, strict=True)
-            for sentence in _slope(name, bias.fit)
+            for sentence in _odds(name, bias.odds)
         ],
     }
 
@@ -52,26 +58,36 @@ def _heads(bias: LengthBias) -> list[str]:
 def _bias(material: Material, scores: Scores) -> LengthBias | None:
     """Return what the texts say, or the record where they are not at hand."""
     if material.differences is not None:
-        return length_bias(material.differences, scores.outcomes)
+        columns = Judgements.of(scores.result.rewards)
+        return length_bias(
+            material.differences,
+            scores.outcomes,
+            subsets=material.subsets,
+            clusters=columns.clusters,
+        )
     analyses = scores.result.analyses
     return None if analyses is None else analyses.length
 
 
-def _slope(name: str, fit: LogisticFit | None) -> list[str]:
-    if fit is None:
+def _odds(name: str, odds: OddsRatio | None) -> list[str]:
+    if odds is None:
         return []
-    if not fit.converged:
-        return [f"{name}: length alone tells what is won from what is lost."]
     return [
-        f"{name}: each 1,000 characters more on the chosen side multiply the odds of winning by"
-        f" {odds_ratio(fit)}, with its 95 % interval."
+        f"{name}: within subsets, the odds of winning where the chosen response is the longer one"
+        f" are {odds_text(odds)} times those where it is the shorter one, with the 95 % interval."
     ]
 
 
 def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]:
     """Return how far sigmoid(margin) is from how often the model is right."""
-    found = [margin_calibration(scores.margins) for scores in material.scores]
-    items = [item for item in found if item is not None]
+    known = [
+        (name, scores, found, sure)
+        for name, scores in zip(names, material.scores, strict=True)
+        for margins in [Judgements.of(scores.result.rewards).best_margins()]
+        for found, sure in [(margin_calibration(margins), sureness(margins))]
+        if found is not None and sure is not None
+    ]
+    items = [found for _, _, found, _ in known]
     label = Label(
         f"calibration-{material.suite.name}",
         "Calibration",
@@ -86,8 +102,8 @@ def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]
     return {
         "figure": calibration_plot(items, label, width=WIDTH),
         "rows": [
-            {"name": name, "error": f"{item.error:.3f}", "brier": f"{item.brier:.3f}"}
-            for name, item in zip(names, items, strict=True)
+            {"name": name, "error": f"{found.error:.3f}", "brier": f"{sure.brier:.3f}"}
+            for name, _, found, sure in known
         ],
         "sentences": [_rules_sentence(rules)] if rules else [],
     }

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import LengthBias
-from rmbench.accuracy.intervals import Calibration, wilson
+from rmbench.accuracy.calibration import Calibration
+from rmbench.accuracy.intervals import wilson
 from rmbench.show.report.svg import COLOURS, Label, inline_svg
 from rmbench.wording import printable
 
