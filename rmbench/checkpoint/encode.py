@@ -75,6 +75,7 @@ class Template:
         eos: token that ``--eos always`` puts last, exactly once; None for none put there.
         strip_bos: tokens removed from the beginning, as often as they stand there.
         strip_eos: tokens removed from the end, likewise.
+        append: tokens put behind all that, where the model reads its reward at them.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Template:
     eos: int | None = None
     strip_bos: int | None = None
     strip_eos: int | None = None
+    append: tuple[int, ...] = ()
 
     @property
     def title(self) -> str:
@@ -390,7 +392,7 @@ def _finish(ids: Ids, template: Template) -> Ids:
         stop -= 1
     first = [] if template.bos is None else [template.bos]
     last = [] if template.eos is None else [template.eos]
-    return np.concatenate([first, ids[start:stop], last]).astype(np.int32)
+    return np.concatenate([first, ids[start:stop], last, template.append]).astype(np.int32)
 
 
 def _keep_right(ids: Ids, length: int, template: Template) -> Ids:

@@ -1,7 +1,7 @@
 """A model's folder or repository, opened: all of it but the weights, read and checked."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from rmbench.checkpoint.findings import REFUSED, Check
 from rmbench.checkpoint.hub import fetch_texts, find_commit
 from rmbench.checkpoint.identity import locate
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.reader_file import Reader, find_reader
 from rmbench.checkpoint.stored import Stored, read_json, read_stored, refuse_pointers
 from rmbench.checkpoint.text_findings import check_text
 from rmbench.checkpoint.tokenizer_findings import check_tokenizer
@@ -38,6 +39,7 @@ class Checkpoint:
         tokenizer: transformers' tokenizer.
         template: how conversations become text.
         max_length: most tokens of a conversation; None for no limit.
+        reader: where the reward is read, as far as a file states it.
         options: how the model is loaded and fed.
         checks: what was found; a refused one is for the caller to refuse.
     """
@@ -51,6 +53,7 @@ class Checkpoint:
     tokenizer: Any
     template: Template
     max_length: int | None
+    reader: Reader
     options: ModelOptions
     checks: list[Check]
 
@@ -89,6 +92,8 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         )
     template = load_template(options.template, tokenizer, name)
     template = with_format(template, tokenizer, options, model=name)
+    reader = find_reader(options.reader, folder)
+    template = _with_append(template, tokenizer, reader, place)
     checks.append(check_tokenizer(tokenizer, template, folder, place=place))
     checks += check_text(template, tokenizer, options)
     return Checkpoint(
@@ -101,9 +106,19 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         tokenizer=tokenizer,
         template=template,
         max_length=limit_length(position_limit(config), options, name),
+        reader=reader,
         options=options,
         checks=checks,
     )
+
+
+def _with_append(template: Template, tokenizer: Any, reader: Reader, place: str) -> Template:
+    """Return the template with the tokens that the reader puts behind every conversation."""
+    if not reader.append:
+        return template
+    with foreign(place, "tokenizer"):
+        ids = tokenizer(reader.append, add_special_tokens=False)["input_ids"]
+    return replace(template, append=tuple(map(int, ids)))
 
 
 def _locate(model: str, options: ModelOptions) -> tuple[str, str, str | None]:

@@ -10,6 +10,7 @@ from torch import nn
 from rmbench.checkpoint.explain import first_line
 from rmbench.checkpoint.findings import OK, REFUSED, Check
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.reader_file import Reader
 from rmbench.engine.reading import find_heads
 from rmbench.errors import ScorerError, enclosed
 
@@ -68,9 +69,9 @@ class Answering(nn.Module):
         return SequenceClassifierOutput(logits=answer @ weights)
 
 
-def turns_sign(options: ModelOptions, config: Any) -> bool:
-    """Whether lower is better: asked for, or stated as Beaver's cost models state it."""
-    return options.negate or getattr(config, "score_type", None) == "cost"
+def turns_sign(options: ModelOptions, config: Any, sign: int = 1) -> bool:
+    """Whether lower is better: asked for, or stated by a reader or as Beaver's cost models do."""
+    return options.negate or sign < 0 or getattr(config, "score_type", None) == "cost"
 
 
 def parse_output(text: str, names: Sequence[str], place: str) -> list[float]:
@@ -109,7 +110,7 @@ def _number(text: str) -> float | None:
 
 
 def with_one_reward(
-    network: Any, ids: Sequence[int], options: ModelOptions, *, place: str
+    network: Any, ids: Sequence[int], options: ModelOptions, *, reader: Reader, place: str
 ) -> tuple[Any, Check]:
     """Try a model on one conversation, and return it so that it gives one logit for it.
 
@@ -120,6 +121,7 @@ def with_one_reward(
         network: in eval mode, on its device.
         ids: a rendered conversation.
         options: which outputs count, and with which sign.
+        reader: likewise, where a file states it.
         place: what messages call the model.
 
     Returns:
@@ -133,10 +135,10 @@ def with_one_reward(
         return network, answer
     count = answer.numel()
     names = _names(network.config, count)
-    if count > 1 and options.outputs is None:
+    weights = _weights(options, reader, names, place)
+    if weights is None:
         return network, _refused_several(network, ids, names)
-    weights = [1.0] if options.outputs is None else parse_output(options.outputs, names, place)
-    if turns_sign(options, network.config):
+    if turns_sign(options, network.config, reader.sign):
         weights = [-weight for weight in weights]
     reward = sum(x * w for x, w in zip(answer.flatten().tolist(), weights, strict=True))
     if not math.isfinite(reward):
@@ -145,6 +147,21 @@ def with_one_reward(
     if weights != [1.0] or not _is_plain(network, ids):
         network = _folded(network, weights, ids, reward) or Answering(network, weights).eval()
     return network, Check(name="returns", status=OK, seen=seen)
+
+
+def _weights(
+    options: ModelOptions, reader: Reader, names: Sequence[str], place: str
+) -> list[float] | None:
+    """Return the weight of each output; None where nothing says which of several counts."""
+    if options.outputs is not None:
+        return parse_output(options.outputs, names, place)
+    if len(names) == 1:
+        return [1.0]
+    if not reader.rows:
+        return None
+    if max(reader.rows) >= len(names):
+        raise ScorerError(f"{reader.path}: rows names an output beyond the model's {len(names)}")
+    return [reader.rows.get(number, 0.0) for number in range(len(names))]
 
 
 def _told(weights: Sequence[float], names: Sequence[str], network: Any) -> str:
@@ -247,9 +264,9 @@ def _folded(network: Any, weights: Sequence[float], ids: Sequence[int], reward: 
         for path, module in network.named_modules()
         if id(module) in heads and module.out_features == len(weights)
     ]
-    if len(fits) != 1 or type(fits[0][1]) is not nn.Linear:
+    if not fits or type(fits[-1][1]) is not nn.Linear:
         return None
-    path, head = fits[0]
+    path, head = fits[-1]  # of several layers, the last one gives the outputs
     parent, _, name = path.rpartition(".")
     home = network.get_submodule(parent)
     setattr(home, name, _added_up(head, weights))

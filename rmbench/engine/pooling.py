@@ -54,7 +54,7 @@ class _Pooled(nn.Module):
     base_model_prefix = "backbone"
 
     def __init__(
-        self, model: Any, *, backbone: nn.Module, head: nn.Linear, rule: str, eos: int | None
+        self, model: Any, *, backbone: nn.Module, head: nn.Module, rule: str, eos: int | None
     ) -> None:
         super().__init__()
         # In a tuple, so that backbone and head are registered once: as parts of this module.

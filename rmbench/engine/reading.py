@@ -18,7 +18,7 @@ class Readout(NamedTuple):
     """The parts of a decoder that reads one token: its backbone and its head."""
 
     backbone: nn.Module
-    head: nn.Linear
+    head: nn.Module
 
 
 def find_readout(model: Any) -> Readout | None:
@@ -28,9 +28,12 @@ def find_readout(model: Any) -> Readout | None:
     output outside its backbone, and reading must work as ``read_place`` describes.
     """
     backbone, heads = _backbone(model), find_heads(model)
-    if backbone is None or len(heads) != 1 or heads[0].out_features != 1:
+    # A head of several layers is one part of a model that says so.
+    whole = getattr(model, "reward_head", None)
+    is_one = isinstance(whole, nn.Module) or len(heads) == 1
+    if backbone is None or not is_one or heads[-1].out_features != 1:
         return None
-    readout = Readout(backbone, heads[0])
+    readout = Readout(backbone, whole if isinstance(whole, nn.Module) else heads[0])
     pad = pad_id(model.config)
     probe = np.array([pad + 1, pad + 2, pad + 1], dtype=np.int32)
     # Foreign forwards fail in their own ways when their parts are exchanged.

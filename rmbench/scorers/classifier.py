@@ -228,7 +228,8 @@ def _describe(checkpoint: Checkpoint, loaded: Loaded, revision: str) -> ScorerIn
         "max_length": loaded.max_length,
         "on_overflow": options.on_overflow,
         "outputs": options.outputs,
-        "negate": turns_sign(options, checkpoint.config),
+        "negate": turns_sign(options, checkpoint.config, checkpoint.reader.sign),
+        **_reader_settings(checkpoint.reader.path),
     }
     return ScorerInfo(
         id=checkpoint.name,
@@ -239,6 +240,12 @@ def _describe(checkpoint: Checkpoint, loaded: Loaded, revision: str) -> ScorerIn
         settings=settings,
         usual=_usual(settings, options, network.device),
     )
+
+
+def _reader_settings(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {"reader": None}
+    return {"reader": path.name, "reader_sha256": file_digest(path)}
 
 
 def _usual(
@@ -284,7 +291,7 @@ def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
 
 def _scope(info: ScorerInfo, network: Any) -> bytes:
     """Return what determines a reward besides the token ids, for the keys of the cache."""
-    names = ("dtype", "attention", "pooling", "outputs", "negate")
+    names = ("dtype", "attention", "pooling", "outputs", "negate", "reader_sha256")
     settings = [info.settings.get(name) for name in names]
     versions = (torch.__version__, transformers.__version__, SCORING_VERSION)
     return make_key(info.revision, *settings, *versions, network.device.type)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 
 from rmbench.checkpoint.encode import encode
+from rmbench.checkpoint.loading import build_skeleton
 from rmbench.checkpoint.opening import Checkpoint, open_checkpoint
 from rmbench.checkpoint.options import ModelOptions
-from rmbench.checkpoint.weights import build_skeleton, choose_device, choose_dtype
+from rmbench.checkpoint.weights import choose_device, choose_dtype
 from rmbench.engine.budget import choose_batch_tokens, chunks_per_row
 from rmbench.engine.packing import pack, plan_batches, window_sizes
 from rmbench.engine.rate import layer_weights, matrix_rate
