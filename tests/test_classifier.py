@@ -181,7 +181,8 @@ def test_a_language_model_is_refused(tmp_path: Path, labels: int) -> None:
     folder = models.save(tmp_path / "lm", model)
     assert refusal(folder) == (
         f"{folder}: its architecture is LlamaForCausalLM, not a sequence classifier, and its"
-        " weights have no score.weight; give a reward model, which has a head with one logit"
+        " weights hold no reward head; give a reward model, or a file for --reader that names rows"
+        " of lm_head"
     )
 
 
@@ -198,9 +199,8 @@ def test_a_sentence_embedding_model_is_refused(tmp_path: Path) -> None:
     model = models.build(transformers.BertModel, models.config("bert", num_labels=2))
     folder = models.save(tmp_path / "embedder", model)
     assert refusal(folder) == (
-        f"{folder}: its architecture is BertModel, not a sequence classifier, and its weights have"
-        " no classifier.weight, classifier.bias; give a reward model, which has a head with one"
-        " logit"
+        f"{folder}: its architecture is BertModel, not a sequence classifier, and its weights hold"
+        " no reward head; give a reward model, or a file for --reader that names rows of lm_head"
     )
 
 
