@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassificat
 
 from rmbench.checkpoint.encode import encode, load_template
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 from rmbench.run import Conversations
 from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed

@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification
 from rmbench.checkpoint.encode import encode
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 from rmbench.scorers.classifier import Classifier, load_classifier
 from rmbench.suite.comparison import Conversation
 from rmbench.suite.definition import load_suite

@@ -262,7 +262,7 @@ def test_a_revision_of_a_folder_is_refused_with_the_cache_too(tmp_path: Path) ->
 def test_rewards_that_are_no_numbers_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rmbench.engine.ways import Engine
+    from rmbench.engine.scoring import Engine
 
     compute = Engine._compute
 

@@ -22,7 +22,7 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
 from rmbench.doctor import examine
 from rmbench.engine.pooling import with_pooling
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 from rmbench.errors import ScorerError
 from rmbench.result.names import file_stem
 from rmbench.run import evaluate

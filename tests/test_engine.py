@@ -16,7 +16,7 @@ from models import BOS, EOS, PAD
 from torch import nn
 from transformers import BertForSequenceClassification, LlamaForSequenceClassification, LlamaModel
 
-from rmbench.engine.ways import Engine, Scoring
+from rmbench.engine.scoring import Engine, Scoring
 from rmbench.errors import ScorerError
 
 Ints = npt.NDArray[np.int32]
@@ -354,15 +354,15 @@ def test_a_reward_that_is_not_a_number_is_not_hidden() -> None:
 def test_memory_that_runs_out_once_does_not_shrink_every_batch() -> None:
     sequences = random_sequences(300, longest=60)
     engine = Engine(models.classifier("llama"), batch_tokens=512)
-    sizes, compute = [], engine._compute
+    sizes, start = [], engine.ways.start
 
-    def short(way: str, unit: Any, given: Any) -> Any:
+    def short(way: str, unit: Any, asks: Any) -> Any:
         if unit.row.size > 300:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         sizes.append(unit.row.size)
-        return compute(way, unit, given)
+        return start(way, unit, asks)
 
-    engine._compute = short  # type: ignore[method-assign]
+    engine.ways.start = short  # type: ignore[method-assign]
     scoring = engine.score(sequences)
     assert_true(engine.model, scoring, sequences)
     # Rows of four chunks: 2,048 tokens at first, then 1,024, 512, and 256, which fit.

@@ -10,7 +10,7 @@ from torch import nn
 
 from rmbench.engine import linear
 from rmbench.engine.linear import SMALLEST, speed_up_linear
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="a PyTorch without oneDNN"

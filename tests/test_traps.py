@@ -27,7 +27,7 @@ from rmbench.checkpoint.encode import encode, load_template
 from rmbench.checkpoint.network_findings import check_head
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 from rmbench.errors import DataError, ScorerError
 from rmbench.run import evaluate
 from rmbench.scorers.contract import Scored, ScorerInfo

@@ -7,7 +7,7 @@ import numpy as np
 
 from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.engine.reading import read_place
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 
 __all__ = ["check_head", "check_place", "check_vocabulary", "count_embeddings"]
 

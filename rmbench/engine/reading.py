@@ -2,16 +2,93 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-__all__ = ["Readout", "find_heads", "find_readout", "pad_id", "read_place"]
+__all__ = [
+    "Ask",
+    "Reading",
+    "Readout",
+    "Reward",
+    "find_backbone",
+    "find_heads",
+    "find_readout",
+    "pad_id",
+    "read_place",
+]
 
 Ids = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ask:
+    """One sequence, and where it is read.
+
+    Attributes:
+        ids: token ids, shape (length,), length at least 1.
+        places: tokens at which it is read, counted from 0, shape (places,); None where the model
+            itself chooses.
+        targets: for each place the token that is asked about; None where none is.
+    """
+
+    ids: Ids
+    places: Places | None = None
+    targets: Ids | None = None
+
+    @property
+    def content(self) -> bytes:
+        """All that determines the answer; equal asks are computed once."""
+        parts = (self.ids, self.places, self.targets)
+        return b"|".join(b"" if part is None else part.tobytes() for part in parts)
+
+
+class Reading(Protocol):
+    """How values come from the last hidden states of a model, at the places of a sequence.
+
+    Attributes:
+        model: the whole model.
+        backbone: what gives the last hidden states; None where they cannot be had.
+        reads_states: whether ``places`` and ``values`` read them; else only the model's own forward
+            gives values.
+        heads: linear layers behind the backbone whose products are worth float32.
+        is_batched: whether the model's own forward gives the values of a padded batch.
+    """
+
+    model: Any
+    backbone: nn.Module | None
+    reads_states: bool
+    heads: list[nn.Linear]
+    is_batched: bool
+
+    def places(self, ask: Ask) -> Places:
+        """Return where a sequence is read, shape (places,)."""
+
+    def values(self, states: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """Return values, (places, outputs), of last hidden states, (places, width)."""
+
+    def own(self, ids: torch.Tensor, mask: torch.Tensor, asks: list[Ask]) -> list[torch.Tensor]:
+        """Return what the model's own forward says, (places, outputs) for each sequence.
+
+        Args:
+            ids: token ids, (sequences, longest), padded on the right.
+            mask: 1 where a token is no padding.
+            asks: the sequences.
+        """
+
+    def behind(self, ask: Ask, states: torch.Tensor) -> torch.Tensor:
+        """Return what the model's own code makes of last hidden states, (places, outputs).
+
+        Args:
+            ask: one sequence.
+            states: of its tokens, (1, tokens, width), whatever they are; those beyond its length
+                stand for padding.
+        """
 
 
 class Readout(NamedTuple):
@@ -27,7 +104,7 @@ def find_readout(model: Any) -> Readout | None:
     Asked of the model itself, not guessed from its class: it must have one linear layer with one
     output outside its backbone, and reading must work as ``read_place`` describes.
     """
-    backbone, heads = _backbone(model), find_heads(model)
+    backbone, heads = find_backbone(model), find_heads(model)
     # A head of several layers is one part of a model that says so.
     whole = getattr(model, "reward_head", None)
     is_one = isinstance(whole, nn.Module) or len(heads) == 1
@@ -49,15 +126,59 @@ def find_readout(model: Any) -> Readout | None:
 
 def find_heads(model: Any) -> list[nn.Linear]:
     """Return the linear layers that come after a model's backbone, in their order."""
-    backbone = _backbone(model)
+    backbone = find_backbone(model)
     inside = set() if backbone is None else {id(module) for module in backbone.modules()}
     outside = [module for module in model.modules() if id(module) not in inside]
     return [module for module in outside if isinstance(module, nn.Linear)] if inside else []
 
 
-def _backbone(model: Any) -> nn.Module | None:
+def find_backbone(model: Any) -> nn.Module | None:
+    """Return the part of a model that its class calls its base; None where it names none."""
     backbone = getattr(model, getattr(model, "base_model_prefix", "") or "-", None)
     return backbone if isinstance(backbone, nn.Module) and backbone is not model else None
+
+
+class Reward:
+    """One reward for a sequence, read where the model's own forward reads it."""
+
+    is_batched = True
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.readout = find_readout(model)
+        self.reads_states = self.readout is not None
+        self.backbone = find_backbone(model) if self.readout is None else self.readout.backbone
+        self.heads = [head for head in find_heads(model) if head.out_features == 1]
+
+    def places(self, ask: Ask) -> Places:
+        """Return the one place at which the model reads."""
+        assert self.readout is not None, "only asked of models that read one place"
+        return np.array([read_place(self.model, self.readout, ask.ids)])
+
+    def values(self, states: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """Return rewards, (places, 1)."""
+        assert self.readout is not None, "only asked of models that read one place"
+        rewards: torch.Tensor = self.readout.head(states)
+        return rewards
+
+    def own(self, ids: torch.Tensor, mask: torch.Tensor, asks: list[Ask]) -> list[torch.Tensor]:
+        """Return the logits of the model's own forward, (1, 1) for each sequence."""
+        return list(self.model(input_ids=ids, attention_mask=mask).logits[:, None])
+
+    def behind(self, ask: Ask, states: torch.Tensor) -> torch.Tensor:
+        """Return the logits that the model's own forward reads from hidden states, (1, 1)."""
+        from transformers.modeling_outputs import BaseModelOutputWithPast
+
+        assert self.backbone is not None, "only asked where there are hidden states"
+        shape = (1, states.shape[1])
+        ids = np.full(shape, pad_id(self.model.config), dtype=np.int64)
+        ids[0, : ask.ids.size] = ask.ids
+        mask = (np.arange(shape[1])[None] < ask.ids.size).astype(np.int64)
+        tokens, seen = (torch.from_numpy(numbers).to(states.device) for numbers in (ids, mask))
+        stub = _Stub(BaseModelOutputWithPast(last_hidden_state=states))
+        with _exchanged(self.model, self.backbone, stub):
+            (values,) = self.own(tokens, seen, [ask])
+        return values
 
 
 class _Stub(nn.Module):

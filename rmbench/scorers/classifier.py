@@ -29,7 +29,7 @@ from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.checkpoint.weights import Loaded, choose_dtype, load_weights
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.engine.ways import Engine, Scoring
+from rmbench.engine.scoring import Engine, Scoring
 from rmbench.errors import ScorerError
 from rmbench.files import Stamp
 from rmbench.scorers.again import group, recheck, recheck_exactly

@@ -18,7 +18,7 @@ from rmbench.checkpoint.weights import choose_device, choose_dtype
 from rmbench.engine.budget import choose_batch_tokens, chunks_per_row
 from rmbench.engine.packing import pack, plan_batches, window_sizes
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.engine.ways import Engine
+from rmbench.engine.scoring import Engine
 from rmbench.errors import ScorerError
 from rmbench.suite.comparison import Conversation
 
