@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from recorded import analyses, changed
 from scored import TOY, published, toy_margins, toy_result
 
@@ -51,59 +49,54 @@ def board(*results: Result, sort: str | None = None) -> Board:
     return build_boards(results, [[TOY]], sort=sort)[0]
 
 
-def ranks(found: Board) -> dict[str, int | None]:
-    return {row.model: row.rank for row in found.rows}
+def ranks(found: Board) -> dict[str, str | None]:
+    return {row.model: None if row.rank is None else row.rank.text for row in found.rows}
 
 
 # --- rank and order ------------------------------------------------------------------------------
 
 
-def test_a_rank_is_one_more_than_the_intervals_wholly_above() -> None:
-    results = with_intervals(
-        {
-            "first": (0.80, 0.85, 0.90),
-            "overlaps it": (0.75, 0.78, 0.82),
-            "below both": (0.60, 0.65, 0.70),
-            "overlaps the last": (0.55, 0.62, 0.74),
-        }
+def shifted(model: str, shift: float) -> Result:
+    """Return a result whose margins are those of seed 1, all moved by the same."""
+    return toy_result(toy_margins(1, shift=shift), model=model)
+
+
+def test_a_rank_is_the_places_that_paired_tests_leave() -> None:
+    found = board(shifted("best", 1.0), shifted("twin", 1.01), shifted("worst", -1.0))
+    assert ranks(found) == {"best": "1-2", "twin": "1-2", "worst": "3"}
+
+
+def test_baselines_are_apart_and_have_no_rank() -> None:
+    rule = changed(shifted("length", 3.0), model={"id": "length", "kind": "builtin"})
+    found = board(shifted("one", 0.0), rule)
+    assert ranks(found) == {"one": "1", "length": None}
+    assert any("are baselines" in note for note in found.notes)
+
+
+def test_a_published_number_has_the_interval_and_rank_that_the_counts_give() -> None:
+    numbers = {"X": 0.7, "Y": 0.7, "sections": 0.7}
+    found = board(published(numbers), published(numbers, model={"id": "twin"}), shifted("m", 0.0))
+    row = next(row for row in found.rows if row.model == "twin")
+    item = row.find(found.ranked_by)
+    assert item is not None and item.low is not None and item.high is not None
+    assert 0.6 < item.low < 0.7 < item.high < 0.8
+    assert set(ranks(found).values()) == {"1-3"}
+
+
+def test_without_any_counts_there_is_no_rank_and_a_word_why() -> None:
+    found = board(
+        published({"X": 0.9, "Y": 0.7}), published({"X": 0.2, "Y": 0.1}, model={"id": "b"})
     )
-    # The last reaches 0.74: below the first's 0.80 and the second's 0.75, above the third's 0.60.
-    assert ranks(board(*results)) == {
-        "first": 1,
-        "overlaps it": 1,
-        "below both": 3,
-        "overlaps the last": 3,
-    }
+    assert set(ranks(found).values()) == {None}
+    assert any("no rank: of none of these" in str(note) for note in leaderboard_table(found).notes)
 
 
-def test_intervals_that_touch_are_ties() -> None:
-    results = with_intervals({"a": (0.5, 0.6, 0.7), "b": (0.3, 0.4, 0.5)})
-    assert ranks(board(*results)) == {"a": 1, "b": 1}
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8)
-)
-def test_ranks_begin_at_1_and_never_contradict_an_interval(
-    triples: list[tuple[float, float, float]],
-) -> None:
-    item = with_intervals({"m": (0.0, 0.5, 1.0)})[0]
-    results = []
-    for i, triple in enumerate(triples):
-        low, middle, high = sorted(triple)
-        number = Accuracy(accuracy=middle, low=low, high=high, n=9, wins=0, ties=0)
-        averages = {"pooled": number, "sections": number}
-        results.append(changed(item, model={"id": str(i)}, averages=averages))
-    found = board(*results)
-    assert min(row.rank for row in found.rows if row.rank is not None) == 1
-    for one in found.rows:
-        for two in found.rows:
-            a, b = (row.find(found.ranked_by) for row in (one, two))
-            assert a is not None and b is not None and a.low is not None and b.high is not None
-            assert one.rank is not None and two.rank is not None
-            if a.low > b.high:
-                assert one.rank < two.rank
+def test_csv_and_json_have_both_ends_of_a_rank() -> None:
+    found = board(shifted("best", 1.0), shifted("twin", 1.01), shifted("worst", -1.0))
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [(row["rank"], row["rank to"]) for row in rows] == [("1", "2"), ("1", "2"), ("3", "3")]
+    (record,) = json.loads(as_json([found]))
+    assert [row["rank"] for row in record["rows"]] == [[1, 2], [1, 2], [3, 3]]
 
 
 def test_rows_are_sorted_by_the_number_and_not_by_its_text() -> None:
@@ -114,8 +107,9 @@ def test_rows_are_sorted_by_the_number_and_not_by_its_text() -> None:
 def test_any_column_sorts_and_ranks() -> None:
     x = published({"X": 0.9, "Y": 0.1})
     y = published({"X": 0.2, "Y": 0.8}, model={"id": "other"})
-    assert ranks(board(x, y, sort="X")) == {"new": 1, "other": 2}
-    assert ranks(board(x, y, sort="Y")) == {"other": 1, "new": 2}
+    rule = changed(shifted("length", 0.0), model={"id": "length", "kind": "builtin"})
+    assert ranks(board(x, y, rule, sort="X")) == {"new": "1", "other": "2", "length": None}
+    assert ranks(board(x, y, rule, sort="Y")) == {"other": "1", "new": "2", "length": None}
     assert [row.model for row in board(y, x, sort="model").rows] == ["new", "other"]
 
 
@@ -127,7 +121,7 @@ def test_an_unknown_column_to_sort_by_is_an_error_with_a_remedy() -> None:
 
 def test_a_row_without_the_number_that_ranks_has_no_rank_and_comes_last() -> None:
     found = board(published({"X": 0.99}), toy_result(toy_margins(1), model="measured"))
-    assert ranks(found) == {"measured": 1, "new": None}
+    assert ranks(found) == {"measured": "1", "new": None}
 
 
 def test_the_mean_of_published_sections_is_computed_and_said_to_be() -> None:

@@ -94,7 +94,7 @@ def _read(paths: Sequence[str]) -> "list[Result]":
     from rmbench.result.store import read_published
 
     default = ["results"] if Path("results").is_dir() else []
-    listing = find_results(paths or default)
+    listing = find_results(paths or default, rewards=lambda result: result.partial is None)
     tell_passed_over(listing.passed_over)
     results = listing.results
     if not paths:

@@ -29,7 +29,18 @@ from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted
 
-__all__ = ["Contrast", "Verdict", "compare", "credits_of"]
+__all__ = [
+    "Contrast",
+    "Slice",
+    "Verdict",
+    "clusters_of",
+    "compare",
+    "credits_of",
+    "family_of",
+    "slices_of",
+    "stacked_steps",
+    "unpaired_verdict",
+]
 
 LEVELS: Final = ("subset", "section", "average")
 _ALPHA: Final = 0.05
@@ -166,7 +177,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         if missing:
             dropped = counted(missing, "comparisons that one of the two dropped")
             notes.append(f"left out of both: {dropped}")
-        if _clusters(old, new) is None:
+        if clusters_of(old, new) is None:
             notes.append(UNKNOWN_CLUSTERS)
     else:
         notes.append(told_unpaired(old, new))
@@ -186,7 +197,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
 # --- slices --------------------------------------------------------------------------------------
 
 
-class _Slice(NamedTuple):
+class Slice(NamedTuple):
     """A subset, section or average, and the weight of each of its subsets."""
 
     level: str
@@ -194,7 +205,7 @@ class _Slice(NamedTuple):
     weights: Mapping[str, float]
 
 
-def _slices(suite: Suite, counts: Mapping[str, int]) -> list[_Slice]:
+def slices_of(suite: Suite, counts: Mapping[str, int]) -> list[Slice]:
     """Return the slices that can be had from comparisons in these subsets."""
     sections = section_weights(suite, counts)
     averages = {
@@ -203,9 +214,9 @@ def _slices(suite: Suite, counts: Mapping[str, int]) -> list[_Slice]:
         if all(name in sections for name in average.sections)
     }
     return [
-        *(_Slice("subset", name, {name: 1.0}) for name in counts),
-        *(_Slice("section", name, weights) for name, weights in sections.items()),
-        *(_Slice("average", name, weights) for name, weights in averages.items()),
+        *(Slice("subset", name, {name: 1.0}) for name in counts),
+        *(Slice("section", name, weights) for name, weights in sections.items()),
+        *(Slice("average", name, weights) for name, weights in averages.items()),
     ]
 
 
@@ -285,7 +296,7 @@ class _Pairs(NamedTuple):
 def _paired(old: Result, new: Result, suite: Suite) -> tuple[list[Verdict], int]:
     """Return the verdicts, and how many comparisons only one of the two scored."""
     pairs, missing = _match(old, new, suite)
-    slices = _slices(suite, pairs.counts())
+    slices = slices_of(suite, pairs.counts())
     verdicts = [_paired_verdict(part, pairs) for part in slices]
     return [*verdicts, *_absent(verdicts, old, new)], missing
 
@@ -309,7 +320,7 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     both = ~(np.isnan(first) | np.isnan(second))
     if not both.any():
         raise ResultError(f"{title_of(old)} and {title_of(new)}: no comparison was scored by both")
-    clusters = _clusters(old, new)
+    clusters = clusters_of(old, new)
     pairs = _Pairs(
         names=names,
         subsets=subsets[both],
@@ -320,7 +331,7 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     return pairs, int((np.isnan(first) != np.isnan(second)).sum())
 
 
-def _clusters(old: Result, new: Result) -> npt.NDArray[np.int64] | None:
+def clusters_of(old: Result, new: Result) -> npt.NDArray[np.int64] | None:
     """Return the clusters of the new result's comparisons, from either; None if neither has any."""
     found = Judgements.of(new.rewards).clusters
     if found is not None:
@@ -351,7 +362,7 @@ def _agreement(old: Result, new: Result, suite: Suite) -> Agreement | None:
     return agreement([before[item.id] for item in new.rewards], judge(suite, new.rewards))
 
 
-def _paired_verdict(part: _Slice, pairs: _Pairs) -> Verdict:
+def _paired_verdict(part: Slice, pairs: _Pairs) -> Verdict:
     weighed = [name for name in pairs.names if part.weights.get(name)]
     weights = np.array([part.weights[name] for name in weighed])
     positions = np.array([pairs.names.index(name) for name in weighed])
@@ -397,31 +408,43 @@ def _unpaired(old: Result, new: Result, suite: Suite) -> list[Verdict]:
     counts = {name: item.n for name, item in new.subsets.items() if item.n is not None}
     counts = counts or {name: item.n for name, item in old.subsets.items() if item.n is not None}
     # Without any count, as between two cards, nothing says how much chance there is.
-    slices = _slices(suite, counts) if counts else []
-    verdicts = [_unpaired_verdict(part, old, new, counts) for part in slices]
+    slices = slices_of(suite, counts) if counts else []
+    verdicts = [unpaired_verdict(part, (old, new), counts, (old, new)) for part in slices]
     tested = [verdict for verdict in verdicts if verdict is not None]
     return [*tested, *_absent(tested, old, new)]
 
 
-def _unpaired_verdict(
-    part: _Slice, old: Result, new: Result, counts: Mapping[str, int]
+def unpaired_verdict(
+    part: Slice, sides: Sequence[Result], counts: Mapping[str, int], witnesses: Sequence[Result]
 ) -> Verdict | None:
-    """Return the verdict from subsets where both have them, else from the slice's own numbers."""
+    """Compare two results by a slice's accuracies alone.
+
+    Subsets are used where both have them, else the slice's own numbers.
+
+    Args:
+        part: a slice whose subsets all have a count.
+        sides: the old and the new result.
+        counts: comparisons per subset.
+        witnesses: results whose design effects are taken for those of both.
+
+    Returns:
+        None where one of the two has not the slice.
+    """
     sizes = np.array([counts[name] for name in part.weights], dtype=np.float64)
-    sizes = np.maximum(sizes / _design(part, old, new), 1.0)
+    sizes = np.maximum(sizes / _design(part, witnesses), 1.0)
     weights = np.array(list(part.weights.values()))
-    if all(name in result.subsets for result in (old, new) for name in part.weights):
-        sides = [[result.subsets[name].accuracy for name in part.weights] for result in (old, new)]
+    if all(name in result.subsets for result in sides for name in part.weights):
+        known = [[result.subsets[name].accuracy for name in part.weights] for result in sides]
     else:
-        whole = [_group(result, f"{part.level}").get(part.name) for result in (old, new)]
+        whole = [_group(result, part.level).get(part.name) for result in sides]
         if whole[0] is None or whole[1] is None:
             return None
-        sides = [[whole[0].accuracy], [whole[1].accuracy]]
+        known = [[whole[0].accuracy], [whole[1].accuracy]]
         # As many comparisons as would vary like this weighted mean of equal accuracies:
         # (sum w)^2 / sum(w^2 / n); Kish (1965), Survey sampling, section 11.7.
         sizes = np.array([weights.sum() ** 2 / (weights**2 / sizes).sum()])
         weights = np.array([1.0])
-    before, after = (np.array(side) for side in sides)
+    before, after = (np.array(side) for side in known)
     found = unpaired_difference(Strata(after, sizes), Strata(before, sizes), weights=weights)
     shares = weights / weights.sum()
     return Verdict(
@@ -438,10 +461,8 @@ def _unpaired_verdict(
     )
 
 
-def _design(part: _Slice, old: Result, new: Result) -> float:
-    """Return the design effect of a slice, from whichever result has its clusters; at least 1."""
-    found: list[Accuracy | None] = [
-        _group(result, part.level).get(part.name) for result in (new, old)
-    ]
+def _design(part: Slice, witnesses: Sequence[Result]) -> float:
+    """Return the largest design effect of a slice that is known; at least 1."""
+    found: list[Accuracy | None] = [_group(item, part.level).get(part.name) for item in witnesses]
     known = [item.design_effect for item in found if item is not None]
     return max(1.0, *(effect for effect in known if effect is not None), 1.0)

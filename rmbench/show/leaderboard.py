@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.compare.comparable import with_means
+from rmbench.compare.ranks import Places, places, with_intervals
 from rmbench.errors import ResultError, did_you_mean
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result
@@ -25,9 +26,12 @@ __all__ = [
 ]
 
 RANKING = (
-    "rank: 1 + the number of rows whose 95 % interval lies wholly above the row's own, so equal"
-    " ranks are ties; a published number stands for itself"
+    "rank: the places that a row can have among these, at 95 % for all together: results are tested"
+    " against each other, on the same comparisons where both have rewards; rows whose places begin"
+    " with 1 are not told apart from the best"
 )
+UNRANKED = "no rank: of none of these is it known how many comparisons stand behind its number"
+APART = "rules (length, random and the like) are baselines, which have no rank"
 
 
 # What a line of CSV says of length and calibration, after the accuracies.
@@ -54,13 +58,19 @@ class Row:
         model: its id.
         results: of this model by suite, all measured or all published.
         settings: those of its settings in which the board's rows differ.
-        rank: 1 is best; see ``RANKING``. None where the number that ranks is missing.
+        rank: the places it can have, 1 is best; see ``RANKING``. None for a baseline, and where the
+            number that ranks is missing or nothing says how exact it is.
     """
 
     model: str
     results: Mapping[str, Result]
     settings: Mapping[str, str]
-    rank: int | None = None
+    rank: Places | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a rule, which is there to be compared with."""
+        return all(result.model.get("kind") == "builtin" for result in self.results.values())
 
     @property
     def is_published(self) -> bool:
@@ -120,7 +130,8 @@ def _build_board(results: Sequence[Result], suites: Sequence[Suite], sort: str |
     kept, notes = _usable(results, suites)
     labels = _labels(suites)
     ranked_by = labels.get(sort or "", Column(suites[0].name, suites[0].headline))
-    rows = _ranked(_rows(kept), ranked_by)
+    rows = _ranked(_rows(kept), ranked_by, {suite.name: suite for suite in suites})
+    notes += [APART] if any(row.is_baseline for row in rows) else []
     return Board(
         suites=tuple(suites),
         columns=tuple(labels.values()),
@@ -166,7 +177,11 @@ def _usable(results: Iterable[Result], suites: Sequence[Suite]) -> tuple[list[Re
     filled = [with_means(item, by_name[item.suite["name"]]) for item in kept]
     if filled != kept:
         notes.append("† averages over sections that are not published are of the published ones")
-    return filled, notes
+    return [item for suite in suites for item in _with_intervals(filled, suite)], notes
+
+
+def _with_intervals(results: Sequence[Result], suite: Suite) -> list[Result]:
+    return with_intervals([item for item in results if item.suite["name"] == suite.name], suite)
 
 
 def _rows(results: Sequence[Result]) -> list[Row]:
@@ -210,24 +225,27 @@ def _settings(result: Result) -> dict[str, str]:
     return settings
 
 
-def _ranked(rows: Sequence[Row], column: Column) -> list[Row]:
-    numbers = [row.find(column) for row in rows]
-    lows = [_end(item, item.low) for item in numbers if item is not None]
-    return [
-        row
-        if item is None
-        else replace(row, rank=1 + sum(low > _end(item, item.high) for low in lows))
-        for row, item in zip(rows, numbers, strict=True)
+def _ranked(rows: Sequence[Row], column: Column, suites: Mapping[str, Suite]) -> list[Row]:
+    """Return the rows with the places that the column gives them; baselines are apart."""
+    chosen = [
+        i for i, row in enumerate(rows) if row.find(column) is not None and not row.is_baseline
     ]
-
-
-def _end(item: Accuracy, end: float | None) -> float:
-    return item.accuracy if end is None else end
+    results = [rows[i].results[column.suite] for i in chosen]
+    witnesses = [row.results[column.suite] for row in rows if column.suite in row.results]
+    found = places(results, suites[column.suite], column.name, witnesses=witnesses)
+    ranked = dict(zip(chosen, found, strict=True))
+    return [replace(row, rank=ranked.get(i)) for i, row in enumerate(rows)]
 
 
 def _order(row: Row, column: Column) -> Any:
     item = row.find(column)
-    return (item is None, -(item.accuracy if item else 0.0), row.model)
+    return (row.is_baseline, item is None, -(item.accuracy if item else 0.0), row.model)
+
+
+def _ranking(board: Board) -> str:
+    """Say how rows are ranked, or why they are not."""
+    ranked = any(row.rank is not None for row in board.rows)
+    return RANKING if ranked else UNRANKED
 
 
 # --- formats -------------------------------------------------------------------------------------
@@ -241,10 +259,10 @@ def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:
         intervals: show the 95 % interval of each number beside it.
     """
     has_settings = any(row.settings for row in board.rows)
-    rows = [
+    rows: list[list[Content]] = [
         [
             f"{row.model}{' †' if row.is_published else ''}",
-            row.rank,
+            "" if row.rank is None else row.rank.text,
             *(_cell(row.find(column), intervals=intervals) for column in board.columns),
             *([_settings_text(row)] if has_settings else []),
         ]
@@ -258,7 +276,7 @@ def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:
         title=", ".join(suite.title for suite in board.suites),
         columns=[*heads, "settings"] if has_settings else heads,
         rows=rows,
-        notes=_notes(board, f"ranked by {ranked}; {RANKING}", intervals=intervals),
+        notes=_notes(board, f"ranked by {ranked}; {_ranking(board)}", intervals=intervals),
         best=frozenset((row, column + 2) for row, column in best),
         second=frozenset((row, column + 2) for row, column in second),
     )
@@ -369,7 +387,7 @@ def _record(board: Board) -> dict[str, Any]:
         "suites": [{"name": suite.name, "version": suite.version} for suite in board.suites],
         "ranked_by": board.label(board.ranked_by),
         "rows": [_row_record(row, board) for row in board.rows],
-        "notes": [RANKING, *board.notes],
+        "notes": [_ranking(board), *board.notes],
     }
 
 
@@ -377,7 +395,8 @@ def _row_record(row: Row, board: Board) -> dict[str, Any]:
     results = row.results.values()
     return {
         "model": row.model,
-        "rank": row.rank,
+        "rank": None if row.rank is None else [row.rank.best, row.rank.worst],
+        "baseline": row.is_baseline,
         "source": "published" if row.is_published else "measured",
         "citations": sorted({result.citation for result in results if result.citation}),
         "settings": dict(row.settings),
@@ -408,14 +427,16 @@ def _numbers(item: Accuracy | None) -> dict[str, Any] | None:
 
 def as_csv(board: Board) -> str:
     """Return a board as CSV: a line per model, accuracies in [0, 1] with the ends of intervals."""
-    heads = ["model", "rank", "source", "settings", *map(board.label, board.columns)]
+    # A spreadsheet takes 2-4 for a date.
+    heads = ["model", "rank", "rank to", "source", "settings", *map(board.label, board.columns)]
     for suite in board.suites:
         of_suite = f"{suite.name}: " if len(board.suites) > 1 else ""
         heads += [f"{of_suite}{name}" for name in ANALYSES]
     rows: list[list[Content]] = []
     for row in board.rows:
         source = "published" if row.is_published else "measured"
-        cells: list[Content] = [row.model, row.rank, source, _settings_text(row)]
+        ends = (None, None) if row.rank is None else row.rank
+        cells: list[Content] = [row.model, *ends, source, _settings_text(row)]
         cells += [Cell("accuracy", row.find(column)) for column in board.columns]
         for suite in board.suites:
             cells += _analysis_cells(row.results.get(suite.name))
