@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
     "tokenizers": {"checkpoint"},
+    "peft": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
     "pyarrow": {"suite"},
