@@ -119,8 +119,7 @@ def _check_rewards(scored: Scored, contents: Contents, info: ScorerInfo) -> Judg
     for i in np.flatnonzero(~np.isfinite(values)).tolist():
         if scored.rewards[i] is not None:
             raise ScorerError(_not_finite(i, float(values[i]), contents, info))
-    found = Judgements(contents.ids, contents.sides, values)
-    return found.in_clusters(contents.clusters) if contents.has_clusters else found
+    return Judgements(contents.ids, contents.sides, values)
 
 
 def _not_finite(place: int, reward: float, contents: Contents, info: ScorerInfo) -> str:

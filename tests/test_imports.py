@@ -36,19 +36,18 @@ ORDER = [
 
 # Everything that is not the standard library, and who may import it. numpy is for all.
 THIRD_PARTY = {
-    "pydantic": {"answers", "checkpoint", "options", "result", "scorers", "suite"},
+    "pydantic": {"answers", "options", "result", "scorers", "suite"},
     "torch": {"engine", "checkpoint", "scorers"},
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
     "tokenizers": {"checkpoint"},
-    "peft": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
     "pyarrow": {"suite"},
     "pandas": {"result"},
     "pydantic_core": {"suite", "result"},
-    "annotated_types": {"result"},
-    "typing_extensions": {"result"},
+    "annotated_types": {"answers", "result"},
+    "typing_extensions": {"answers", "result"},
     "platformdirs": {"cache"},
     "tabulate": {"show"},
     "httpx2": {"scorers"},

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from recorded import REWARDS, a_result
 
+from rmbench.answers import lines as module
 from rmbench.answers.judgements import Judgement, Judgements, Preference
 from rmbench.answers.lines import judgement_line, read_judgements
 from rmbench.errors import ResultError
@@ -255,4 +256,43 @@ def test_a_file_holds_one_kind_of_answer(tmp_path: Path) -> None:
     lines = judgement_line(STEPS) + judgement_line(PREFERRED)
     (tmp_path / "r.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(ResultError, match=r"r\.jsonl: holds rewards, steps and preferences"):
+        read_judgements(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{"id": "a", "chosen": [1.5], "rejected": [null]}\n',
+        '{"id": "a", "cluster": 3, "chosen": [1, 2.5], "rejected": [-1e-7]}\n',
+        r'{"id": "say \"id\": x \"chosen\":", "chosen": [1], "rejected": [2]}' + "\n",
+        '{"id": "a", "chosen": [1], "rejected": [2]}\n{"id": "b", "chosen": [1], "rejected": [2]}',
+    ],
+)
+def test_a_file_read_as_a_whole_is_the_file_read_line_by_line(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r.jsonl").write_text(lines)
+    whole = module._read_plain(tmp_path / "r.jsonl")
+    monkeypatch.setattr(module, "_read_plain", lambda _: None)
+    assert whole is not None
+    assert list(whole) == list(read_judgements(tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{"id": "a", "chosen": [1], "rejected": [2], "id": "b"}\n',
+        '{"id": "a", "chosen": [1], "rejected": [2]}, {"id": "b", "chosen": [1], "rejected": [2]}',
+        '{"id": "a", "chosen": [1], "rejected": [2]}\n' * 2,
+        '{"id": "a", "chosen": [1e39], "rejected": [2]}\n',
+        '{"id": "a", "chosen": [NaN], "rejected": [2]}\n',
+        '{"id": "a", "chosen": [true], "rejected": [2]}\n',
+        '{"id": "a", "chosen": [], "rejected": [2]}\n',
+        '{"id": 1, "chosen": [1], "rejected": [2]}\n',
+        "\n",
+    ],
+)
+def test_a_file_with_something_wrong_is_told_by_its_line(lines: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(lines)
+    with pytest.raises(ResultError, match=r"r\.jsonl, line \d"):
         read_judgements(tmp_path / "r.json")

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -691,9 +692,7 @@ def hub_folder(folder: Path) -> Path:
 
 def on_hub(path: Path | str, **source: Any) -> Suite:
     made = suite(Path("suites"))
-    return made.model_copy(
-        update={"source": made.source.model_copy(update={"path": str(path), **source})}
-    )
+    return replace(made, source=replace(made.source, path=str(path), **source))
 
 
 def hub_failure(path: Path | str, **source: Any) -> str:

@@ -11,11 +11,16 @@ files of earlier releases have none.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, NotRequired
 
 import numpy as np
+from annotated_types import Ge, Lt, MinLen
+from pydantic import TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from rmbench.answers.judgements import Judgement, Judgements, Preference, Value
 from rmbench.errors import ResultError
@@ -69,6 +74,9 @@ def read_judgements(path: Path, *, reduce: str = "min") -> Judgements:
         ResultError: there are none, or a line is broken; the message names file and line.
     """
     file = path.with_suffix(".jsonl")
+    plain = _read_plain(file)
+    if plain is not None:
+        return plain
     found: dict[str, Judgement] = {}
     try:
         with file.open("rb") as stream:
@@ -88,6 +96,55 @@ def read_judgements(path: Path, *, reduce: str = "min") -> Judgements:
     if len({_kind(item) for item in entries}) > 1:
         raise ResultError(f"{file}: holds rewards, steps and preferences at once; run it again")
     return Judgements.of(entries, reduce=reduce)
+
+
+@with_config(strict=True, extra="forbid", allow_inf_nan=False)
+class _Plain(TypedDict):
+    id: str
+    cluster: NotRequired[Annotated[int, Ge(0), Lt(2**62)]]
+    chosen: Annotated[list[float | None], MinLen(1)]
+    rejected: Annotated[list[float | None], MinLen(1)]
+
+
+@cache
+def _plain_lines() -> "TypeAdapter[list[_Plain]]":
+    return TypeAdapter(list[_Plain])
+
+
+def _read_plain(file: Path) -> Judgements | None:
+    """Return a file of rewards alone, read as a whole and ten times as fast as line by line.
+
+    Returns:
+        None for any other file, and for one in which something is wrong: which line it is, and
+        what is wrong with it, is told by reading line by line.
+    """
+    try:
+        content = file.read_bytes()
+        lines = content.splitlines()
+        keys = [b'"id":', b'"chosen":', b'"rejected":']
+        keys += [b'"cluster":'] if b'"cluster":' in content else []
+        # Every line needs all keys, so that no key stands twice where there are no more of it.
+        if {content.count(key) for key in keys} != {len(lines)}:
+            return None
+        items = _plain_lines().validate_json(b"[" + b",".join(lines) + b"]")
+    except (OSError, ValueError):
+        return None
+    found = _in_columns(items)
+    is_sound = len(items) == len(lines) and len(set(found.ids)) == len(items)
+    is_sound = is_sound and max(map(len, lines), default=0) <= MAX_LINE_BYTES
+    return found if is_sound and not np.isinf(found.rewards).any() else None
+
+
+def _in_columns(items: Sequence[_Plain]) -> Judgements:
+    values = [value for item in items for value in (*item["chosen"], *item["rejected"])]
+    with np.errstate(over="ignore"):
+        rewards = np.array(
+            [math.nan if value is None else value for value in values], np.float64
+        ).astype(np.float32)
+    sides = [(len(item["chosen"]), len(item["rejected"])) for item in items]
+    found = Judgements([item["id"] for item in items], sides, rewards)
+    clusters = [item["cluster"] for item in items if "cluster" in item]
+    return found.in_clusters(clusters) if clusters else found
 
 
 def _kind(item: Judgement) -> str:

@@ -142,12 +142,17 @@ def _accuracies(result: Result, part: Slice) -> list[float]:
 
 
 class _Scored(NamedTuple):
-    """A result's credits by comparison, NaN for dropped ones, in the order of its ids."""
+    """A result's credits by comparison, NaN for dropped ones, in the order of its ids.
 
-    ids: tuple[str, ...]
+    ``texts`` is a number for what was scored, equal for equal ids and digests; ``sizes`` counts the
+    comparisons of each subset where none was dropped, and is None where one was.
+    """
+
+    texts: int
     credit: Floats
     clusters: npt.NDArray[np.int64] | None
     subsets: npt.NDArray[np.int64]
+    sizes: tuple[int, ...] | None
 
 
 class _Contest:
@@ -164,6 +169,8 @@ class _Contest:
         self.counts, others = known
         counts = self.counts
         self.names = list(counts)
+        self.texts: dict[tuple[object, ...], int] = {}
+        self.scales: dict[tuple[int, tuple[int, ...]], Floats | None] = {}
         self.scored = [self._score(result) for result in results]
         self.pairs = list(combinations(range(len(results)), 2))
         self.steps: dict[int, Floats] = {}
@@ -180,12 +187,17 @@ class _Contest:
         if any(name not in places for name in result.subsets):
             return None
         found = [places[subset_of(identity, result.subsets)] for identity in ids]
+        credit, subsets = judge(self.suite, columns).credit[order], np.array(found)
         return _Scored(
-            ids=ids,
-            credit=judge(self.suite, columns).credit[order],
+            texts=self.texts.setdefault((result.suite.get("sha256"), ids), len(self.texts)),
+            credit=credit,
             clusters=None if columns.clusters is None else columns.clusters[order],
-            subsets=np.array(found),
+            subsets=subsets,
+            sizes=None if np.isnan(credit).any() else self._sizes(subsets),
         )
+
+    def _sizes(self, subsets: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        return tuple(np.bincount(subsets, minlength=len(self.names)).tolist())
 
     def decided(self) -> Iterator[tuple[int, int]]:
         """Yield the pairs that differ, as positions among the results."""
@@ -228,26 +240,36 @@ class _Contest:
     def _paired(self, first: int, second: int) -> Floats | None:
         """Return what each cluster adds to a pair's difference; None where they are not paired."""
         old, new = self.scored[first], self.scored[second]
-        digests = {self.results[i].suite.get("sha256") for i in (first, second)}
-        if old is None or new is None or len(digests) > 1 or old.ids != new.ids:
+        if old is None or new is None or old.texts != new.texts:
             return None
-        both = ~(np.isnan(old.credit) | np.isnan(new.credit))
-        sizes = np.bincount(old.subsets[both], minlength=len(self.names)).tolist()
-        part = self._slice({n: size for n, size in zip(self.names, sizes, strict=True) if size})
-        if part is None:
+        changes: Floats = new.credit - old.credit
+        sizes = old.sizes
+        if sizes is None or new.sizes is None:
+            sizes = self._sizes(old.subsets[~np.isnan(changes)])
+            changes = np.nan_to_num(changes)
+        scale = self._scale(old, sizes)
+        if scale is None:
             return np.zeros(1)
-        total = sum(part.weights.values())
-        share = [
-            part.weights.get(n, 0.0) / total / max(k, 1)
-            for n, k in zip(self.names, sizes, strict=True)
-        ]
-        changes: Floats = np.nan_to_num(new.credit - old.credit)
-        steps: Floats = changes * np.array(share)[old.subsets]
+        steps: Floats = changes * scale
         clusters = old.clusters if new.clusters is None else new.clusters
         if clusters is None:
             return steps
         sums: Floats = np.bincount(clusters, weights=steps).astype(np.float64)
         return sums
+
+    def _scale(self, scored: _Scored, sizes: tuple[int, ...]) -> Floats | None:
+        """Return by how much each comparison moves the slice; None where the slice is not there."""
+        key = scored.texts, sizes
+        if key not in self.scales:
+            counted = dict(zip(self.names, sizes, strict=True))
+            part = self._slice({name: size for name, size in counted.items() if size})
+            if part is None:
+                self.scales[key] = None
+            else:
+                total = sum(part.weights.values())
+                share = [part.weights.get(n, 0.0) / total / max(k, 1) for n, k in counted.items()]
+                self.scales[key] = np.array(share)[scored.subsets]
+        return self.scales[key]
 
     def _slice(self, counts: Mapping[str, int]) -> Slice | None:
         parts = slices_of(self.suite, counts)
