@@ -59,6 +59,7 @@ rejected = "rejected"
 scores = ["good", "bad"]
 [credit]
 rule = "best-of"
+several = true
 [sections]
 Chat = ["a"]
 Hard = { subsets = ["b"], weights = { b = 2.5 } }

@@ -15,7 +15,6 @@ Only the standard library, numpy and rmbench are used; nothing is read and nothi
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -34,16 +33,17 @@ Floats = npt.NDArray[np.float64]
 # one here: the gate tests sections and averages, and sees the same numbers, in a third of the time.
 COUNTS = {"Chat": 358, "Chat Hard": 456, "Safety": 740, "math-prm": 447, "code": 984}
 REWARDBENCH = load_suite("rewardbench")
-SUITE = replace(
-    REWARDBENCH,
-    sections=(
-        *(Section(name=name, subsets=(name,)) for name in list(COUNTS)[:3]),
-        Section(
-            name="Reasoning",
-            subsets=("math-prm", "code"),
-            weights={"math-prm": 984.0, "code": 984.0},
-        ),
-    ),
+SUITE = REWARDBENCH.model_copy(
+    update={
+        "sections": (
+            *(Section(name=name, subsets=(name,)) for name in list(COUNTS)[:3]),
+            Section(
+                name="Reasoning",
+                subsets=("math-prm", "code"),
+                weights={"math-prm": 984.0, "code": 984.0},
+            ),
+        )
+    }
 )
 ACCURACIES = {"Chat": 0.94, "Chat Hard": 0.44, "Safety": 0.76, "Reasoning": 0.68}
 # What a comparison reads of a record beside its rewards is the names of its subsets.

@@ -1,4 +1,4 @@
-"""Writes what the documents repeat of the code: docs/cli.md, and the file tree in README.md.
+"""Writes what the documents repeat of the code: docs/cli.md, and the rooms in docs/layout.md.
 
 python docs/make.py            (or: make docs)
 """
@@ -65,16 +65,16 @@ def summary(path: Path) -> str:
     return docstring.splitlines()[0]
 
 
-def with_tree(readme: str) -> str:
-    """Return the README with the tree between its two markers."""
-    before, _, rest = readme.partition(START)
+def with_tree(page: str) -> str:
+    """Return a page with the tree between its two markers."""
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     if not after:
-        raise SystemExit(f"README.md: the markers {START} and {END} are missing")
+        raise SystemExit(f"docs/layout.md: the markers {START} and {END} are missing")
     return f"{before}{START}\n```\n{file_tree()}\n```\n{END}{after}"
 
 
 if __name__ == "__main__":
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    page = ROOT / "README.md"
+    page = ROOT / "docs" / "layout.md"
     page.write_text(with_tree(page.read_text(encoding="utf-8")), encoding="utf-8")

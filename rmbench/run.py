@@ -119,7 +119,8 @@ def _check_rewards(scored: Scored, contents: Contents, info: ScorerInfo) -> Judg
     for i in np.flatnonzero(~np.isfinite(values)).tolist():
         if scored.rewards[i] is not None:
             raise ScorerError(_not_finite(i, float(values[i]), contents, info))
-    return Judgements(contents.ids, contents.sides, values)
+    found = Judgements(contents.ids, contents.sides, values)
+    return found.in_clusters(contents.clusters) if contents.has_clusters else found
 
 
 def _not_finite(place: int, reward: float, contents: Contents, info: ScorerInfo) -> str:

@@ -23,7 +23,7 @@ def toy_suite(*, tie: float = 0.0, rule: str = "pair", folder: Path = Path()) ->
         version=1,
         source=Source(path="toy.jsonl"),
         columns=(Columns(chosen="chosen", rejected="rejected"),),
-        credit=Credit(rule=rule, tie=tie),
+        credit=Credit(rule=rule, tie=tie if rule == "pair" else None, several=rule == "best-of"),
         sections=(
             Section(name="X", subsets=("a", "b")),
             Section(name="Y", subsets=("c", "d"), weights={"c": 3.0, "d": 1.0}),

@@ -362,16 +362,6 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_lora_adapter_alone_is_refused(tmp_path: Path) -> None:
-    settings = {"peft_type": "LORA", "base_model_name_or_path": "org/base", "task_type": "SEQ_CLS"}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
-    save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
-    assert refusal(tmp_path) == (
-        f"{tmp_path}: a LoRA adapter without its base model; merge the two (merge_and_unload of"
-        " peft), save the whole, and give that folder"
-    )
-
-
 def test_a_revision_of_a_local_folder_is_refused(good: Path) -> None:
     assert refusal(good, revision="abc") == (
         f"{good}: --revision abc is for models of the Hub; a local folder has no revisions, so"

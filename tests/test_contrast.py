@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +76,9 @@ def test_where_every_comparison_weighs_the_same_p_is_mcnemars_exact_one(
 def test_the_one_sided_p_is_the_binomial_tail_for_any_counts(
     pairs: list[tuple[float, float]],
 ) -> None:
-    suite = replace(TOY, sections=(), averages=TOY.averages[:1], headline="pooled")
+    suite = TOY.model_copy(
+        update={"sections": (), "averages": TOY.averages[:1], "headline": "pooled"}
+    )
     ids = [f"a/{i}" for i in range(len(pairs))]
     old = toy_result([a for a, _ in pairs], suite=suite, ids=ids)
     new = toy_result([b for _, b in pairs], suite=suite, ids=ids)
@@ -292,7 +293,7 @@ def test_texts_that_are_not_recorded_are_noted() -> None:
 
 def test_a_result_of_another_suite_version_is_refused() -> None:
     with pytest.raises(ResultError, match="version 1 of the suite, and this is version 2"):
-        suite_of(OLD, replace(TOY, version=2))
+        suite_of(OLD, TOY.model_copy(update={"version": 2}))
     with pytest.raises(SuiteError, match="give your own with --suite FILE"):
         suite_of(OLD)
 

@@ -392,7 +392,7 @@ def half_a_configuration(folder: Path) -> None:
         (sentiment, "2 logits (", "--model-output INDEX"),
         (empty, "no config.json", "give the folder of one model"),
         (without_tokenizer, "tokenizer", "tokenizer.json"),
-        (adapter, "a LoRA adapter without its base model", "merge the two"),
+        (adapter, "does not say what the adapter's base model is", "base_model_name_or_path"),
         (half_a_configuration, "its config.json is not JSON (", "copy or download it again"),
         (embedding_model, "BertModel, not a sequence classifier", "give a reward model"),
     ],

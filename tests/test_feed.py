@@ -29,9 +29,9 @@ Content = list[dict[str, Any]]
 TEXTS = Columns(id=("id",), subset="subset", prompt="prompt", chosen="chosen", rejected="rejected")
 BARE = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
 SIDES = Columns(chosen="chosen", rejected="rejected")
-SCORED = replace(TEXTS, scores=("good_score", "bad_score"))
+SCORED = TEXTS.model_copy(update={"scores": ("good_score", "bad_score")})
 MARKS = Transcript(user="\n\nHuman: ", assistant="\n\nAssistant: ")
-TRANSCRIPTS = replace(SIDES, transcript=MARKS)
+TRANSCRIPTS = SIDES.model_copy(update={"transcript": MARKS})
 
 # How long an example takes on a busy machine is no property of the data.
 PATIENT = settings(deadline=None, max_examples=40)
@@ -44,7 +44,7 @@ def suite(*columns: Columns, rule: str = "pair", sections: Any = (), **source: A
         version=1,
         source=Source(**({"path": "org/name"} | source)),
         columns=columns or (TEXTS,),
-        credit=Credit(rule=rule),
+        credit=Credit(rule=rule, several=rule == "best-of"),
         sections=tuple(Section(name=name, subsets=names) for name, names in dict(sections).items()),
         averages=(),
         headline="pooled",
@@ -240,7 +240,7 @@ def test_an_id_begins_with_its_subset_once(tmp_path: Path) -> None:
 
 
 def test_columns_of_an_id_are_joined(tmp_path: Path) -> None:
-    columns = replace(TEXTS, id=("subset", "id"))
+    columns = TEXTS.model_copy(update={"id": ("subset", "id")})
     assert feed(tmp_path, [row(1)], suite(columns)).contents.ids == ["a/1"]
 
 
@@ -564,7 +564,7 @@ def test_scores_are_no_part_of_what_a_suite_is_pinned_by(tmp_path: Path) -> None
 def test_a_score_that_is_no_number_is_refused(value: Any, tmp_path: Path) -> None:
     assert failure(tmp_path, [scored(1, 1, 2), scored(2, value, 7)], suite(SCORED)).endswith(
         'row 2: column "good_score" is no number; [columns] names it as a score: mend it, or take'
-        " scores out of [columns]"
+        " it out of [columns]"
     )
 
 

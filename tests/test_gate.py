@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -150,7 +149,9 @@ def test_a_drop_beyond_the_limit_fails_whatever_the_chance() -> None:
 
 
 def test_the_detectable_drop_is_found_8_times_out_of_10_by_scipys_test() -> None:
-    suite = replace(TOY, sections=(), averages=TOY.averages[:1], headline="pooled")
+    suite = TOY.model_copy(
+        update={"sections": (), "averages": TOY.averages[:1], "headline": "pooled"}
+    )
     ids = toy_ids({"a": 1000})
     # A tenth of the comparisons flips, as many up as down.
     old = [1.0] * 800 + [-1.0] * 200
@@ -195,7 +196,9 @@ def test_the_measurement_of_the_gate_runs(
 
 
 def test_so_few_comparisons_that_no_drop_can_be_seen_are_told_apart() -> None:
-    suite = replace(TOY, sections=(), averages=TOY.averages[:1], headline="pooled")
+    suite = TOY.model_copy(
+        update={"sections": (), "averages": TOY.averages[:1], "headline": "pooled"}
+    )
     results = [toy_result([1.0] * 2, suite=suite, ids=["a/0", "a/1"], model=m) for m in "ab"]
     found = check(compare(results[0], results[1], suite), Limits())
     assert found.findings[0].detectable is None

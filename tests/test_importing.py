@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ MATH_PRM = {
     "internlm2-20b": (425, 0),
     "oasst-rm": (270, 0),
 }
-SMALL = replace(TOY, source=replace(TOY.source, comparisons=4))
+SMALL = TOY.model_copy(update={"source": TOY.source.model_copy(update={"comparisons": 4})})
 
 
 def lines(tmp_path: Path, rows: Sequence[Any], name: str = "scores.jsonl") -> Path:
@@ -122,7 +121,7 @@ def test_several_models_stand_in_one_file_the_chosen_score_first(tmp_path: Path)
 
 def test_best_of_lists_are_read_for_a_suite_of_that_rule(tmp_path: Path) -> None:
     suite = toy_suite(rule="best-of")
-    suite = replace(suite, source=replace(suite.source, comparisons=4))
+    suite = suite.model_copy(update={"source": suite.source.model_copy(update={"comparisons": 4})})
     rows = [{"id": item["id"], "scores": {"x": [1, 1, 0]}} for item in WHOLE]
     (result,) = import_results(lines(tmp_path, rows), suite)
     assert counts(result) == (4, 0, 4)

@@ -36,11 +36,12 @@ ORDER = [
 
 # Everything that is not the standard library, and who may import it. numpy is for all.
 THIRD_PARTY = {
-    "pydantic": {"answers", "options", "result", "scorers", "suite"},
+    "pydantic": {"answers", "checkpoint", "options", "result", "scorers", "suite"},
     "torch": {"engine", "checkpoint", "scorers"},
     "transformers": {"engine", "checkpoint", "scorers"},
     "safetensors": {"checkpoint"},
     "tokenizers": {"checkpoint"},
+    "peft": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
     "pyarrow": {"suite"},

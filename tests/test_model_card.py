@@ -1,6 +1,5 @@
 """The model-index of a card: huggingface_hub reads it, and a merge touches nothing else."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,13 @@ def test_a_card_says_which_rows_of_the_hub_were_scored() -> None:
 
 
 def test_several_suites_are_several_entries_of_one_model() -> None:
-    other = replace(TOY, name="other", title="Other", source=replace(TOY.source, path="o.jsonl"))
+    other = TOY.model_copy(
+        update={
+            "name": "other",
+            "title": "Other",
+            "source": TOY.source.model_copy(update={"path": "o.jsonl"}),
+        }
+    )
     second = changed(RESULT, suite={**RESULT.suite, "name": "other"})
     (entry,) = model_index([RESULT, second], {"toy": TOY, "other": other})
     assert entry["name"] == "my-rm"

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -692,7 +691,9 @@ def hub_folder(folder: Path) -> Path:
 
 def on_hub(path: Path | str, **source: Any) -> Suite:
     made = suite(Path("suites"))
-    return replace(made, source=replace(made.source, path=str(path), **source))
+    return made.model_copy(
+        update={"source": made.source.model_copy(update={"path": str(path), **source})}
+    )
 
 
 def hub_failure(path: Path | str, **source: Any) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rmbench.errors import MAX_NAMES, RmbenchError, SuiteError, did_you_mean
-from rmbench.suite import definition as suite_module
+from rmbench.suite import toml
 from rmbench.suite.definition import (
     Average,
     Columns,
@@ -161,7 +161,7 @@ BROKEN = {
     "no name": (demo(top=""), "name is missing; add it (a text)"),
     "no source": ('name = "demo"', "source is missing; add it (a table)"),
     "no path": (demo(source=""), "[source]: path is missing; add it (a text)"),
-    "no columns": (demo(columns=""), "columns is missing; add it (a list)"),
+    "no columns": (demo(columns=""), "columns is missing; add it (a table)"),
     "no chosen": (
         demo(columns='[columns]\nrejected = "bad"'),
         "[columns]: chosen is missing; add it (a text)",
@@ -205,8 +205,8 @@ BROKEN = {
     ),
     "an unknown key unlike any other": (
         demo(source='path = "p"\nzzz = 1'),
-        '[source]: unknown key "zzz"; known: comparisons, data_dirs, empty, name, path, revision,'
-        " sha256, split",
+        '[source]: unknown key "zzz"; known: comparisons, configs, data_dirs, empty, name, path,'
+        " paths, revision, sha256, split, splits, wanted",
     ),
     "an unknown table": (
         demo(rest="[credits]"),
@@ -260,7 +260,7 @@ BROKEN = {
     ),
     "a data folder that is a number": (
         demo(source='path = "p"\ndata_dirs = [1]'),
-        "[source]: data_dirs must be a list of texts, none empty",
+        "[source]: data_dirs[0] is a whole number; it must be a text",
     ),
     "an empty data folder": (
         demo(source='path = "p"\ndata_dirs = [""]'),
@@ -301,7 +301,7 @@ BROKEN = {
     ),
     "a list of texts for columns": (
         demo(top='name = "demo"\ncolumns = ["c"]', columns=""),
-        "columns must be a table [columns], or several [[columns]]",
+        "columns[0] is a text; it must be a table",
     ),
     "a key missing from the second shape": (
         demo(columns='[[columns]]\nchosen = "c"\nrejected = "r"\n[[columns]]\nchosen = "c"'),
@@ -338,7 +338,7 @@ BROKEN = {
     ),
     "a rule that is code": (
         demo(rest='[credit]\nrule = "lambda: 1"'),
-        '[credit]: rule = "lambda: 1"; known: best-of, pair',
+        '[credit]: rule = "lambda: 1"; known: all-of, all-pairs, best-of, pair, rank, styles',
     ),
     "too much for a tie": (
         demo(rest="[credit]\ntie = 1.5"),
@@ -354,7 +354,7 @@ BROKEN = {
     ),
     "a tie under a rule that splits it": (
         demo(rest='[credit]\nrule = "best-of"\ntie = 0.5'),
-        '[credit]: tie goes with rule "pair" alone; remove it',
+        '[credit]: tie is a credit with rule "pair" alone; write "share" or "lose"',
     ),
     "an empty section": (
         demo(rest="[sections]\nX = []"),
@@ -362,7 +362,7 @@ BROKEN = {
     ),
     "an empty weighted section": (
         demo(rest="[sections]\nX = { subsets = [] }"),
-        "[sections]: X is empty; name its subsets or remove it",
+        "[sections]: [X]: X is empty; name its subsets or remove it",
     ),
     "a section that is a text": (
         demo(rest='[sections]\nX = "x"'),
@@ -478,7 +478,7 @@ def test_a_suite_file_nested_without_end_is_no_traceback(tmp_path: Path) -> None
 
 def test_a_file_too_large_for_a_suite_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="larger than 1000000 bytes; is it a suite file"):
-        load(tmp_path, demo() + "#" * suite_module.MAX_FILE_BYTES)
+        load(tmp_path, demo() + "#" * toml.MAX_FILE_BYTES)
 
 
 def test_a_link_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:

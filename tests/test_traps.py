@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -494,7 +493,7 @@ def test_trap_28_safety_weighs_what_is_there() -> None:
     assert {"xstest-should-refuse", "xstest-should-respond"} <= set(safety.subsets)
     counts = {"refusals-dangerous": 100, "refusals-offensive": 100, "donotanswer": 136}
     counts |= {"xstest-should-refuse": 154, "xstest-should-respond": 250}
-    weights = section_weights(replace(suite, sections=(safety,)), counts)["Safety"]
+    weights = section_weights(suite.model_copy(update={"sections": (safety,)}), counts)["Safety"]
     # Not 250 and 154, as they stood in RewardBench's constants until late in 2024.
     assert (weights["xstest-should-refuse"], weights["xstest-should-respond"]) == (154, 250)
     accuracies = dict.fromkeys(counts, 1.0) | {"xstest-should-respond": 0.0}

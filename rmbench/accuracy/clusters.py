@@ -265,6 +265,8 @@ def credit_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     if values.min() < 0.0 or values.max() > 1.0:
         raise ValueError(f"credits must be in [0, 1], got {values.min()} to {values.max()}")
     found = spread(sample, half=0.5)
+    if found.variance <= 0.0:  # so few clusters that what they earned cancels out in each
+        found = spread(sample._replace(clusters=None), half=0.5)
     n = sample.counts
     centre = float(((sample.per_stratum(values) + 0.5) / (n + 1.0)) @ sample.weights)
     size = centre * (1.0 - centre) / found.variance * found.size_factor(level)

@@ -93,13 +93,13 @@ class Rule(NamedTuple):
     """A rule of credit.
 
     Attributes:
-        earn: takes comparisons of one shape, each with all its answers, and what a tie earns;
+        earn: takes comparisons of one shape, each with all its answers, and the suite's rule;
             returns credit and ties, both of shape (n,).
         needs: ``margins`` for a rule that any scorer can be judged by, ``rewards`` for one that
             needs a number for each response by itself.
     """
 
-    earn: Callable[[Block, float], tuple[Credits, Ties]]
+    earn: Callable[[Block, Credit], tuple[Credits, Ties]]
     needs: Literal["margins", "rewards"]
 
 
@@ -113,11 +113,23 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
     earned, tied = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=np.bool_)
     for block in columns.blocks():
         whole = block.only(block.is_answered)
-        earned[whole.indices], tied[whole.indices] = credit(whole, suite.credit)
+        for rule, part in _by_rule(whole, suite.credit, columns.ids):
+            earned[part.indices], tied[part.indices] = credit(part, rule)
         if columns.preferences is not None:  # no answer: the comparison is lost
             rest = np.setdiff1d(block.indices, whole.indices)
             earned[rest] = 0.0
     return Outcomes(earned, tied)
+
+
+def _by_rule(block: Block, rule: Credit, ids: Sequence[str]) -> Iterator[tuple[Credit, Block]]:
+    """Yield the comparisons of a block by the rule of their subset, with which their ids begin."""
+    if not rule.subsets:
+        yield rule, block
+        return
+    owns = [rule.of(ids[i].rpartition("/")[0]) for i in block.indices.tolist()]
+    for own in dict.fromkeys(map(id, owns)):
+        mask = np.array([id(item) == own for item in owns], dtype=np.bool_)
+        yield next(item for item in owns if id(item) == own), block.only(mask)
 
 
 def credit(block: Block, rule: Credit) -> tuple[Credits, Ties]:
@@ -132,7 +144,14 @@ def credit(block: Block, rule: Credit) -> tuple[Credits, Ties]:
               (RewardBench v1, with tie 0: rewardbench/rewardbench.py).
             * ``best-of``: the chosen share of the responses with the highest reward, so k equal
               ones that include the one chosen response earn 1/k
-              (RewardBench 2: reroll_and_score_dataset in rewardbench/utils.py).
+              (RewardBench 2: reroll_and_score_dataset in rewardbench/utils.py); with tie ``lose``
+              1 for a chosen response above all rejected ones, else 0 (RMB's best of n).
+            * ``all-of``: 1 where every chosen response is preferred to every rejected one.
+            * ``all-pairs``: the share of pairs of a chosen and a rejected response in which the
+              chosen one is preferred.
+            * ``rank``: 1 / the rank of the best chosen response, where rejected ones with the same
+              reward come first (RewardMATH's mean reciprocal rank: src/evaluation/eval.py).
+            * ``styles``: all-pairs of as many styles of each side (RM-Bench: scripts/utils.py).
 
     Raises:
         ScorerError: the rule needs rewards, and the scorer gave preferences.
@@ -140,7 +159,7 @@ def credit(block: Block, rule: Credit) -> tuple[Credits, Ties]:
     found = RULES[rule.rule]
     if found.needs == "rewards" and block.chosen is None:
         raise _needs_rewards(rule.rule)
-    return found.earn(block, rule.tie)
+    return found.earn(block, rule)
 
 
 def _needs_rewards(rule: str) -> ScorerError:
@@ -150,13 +169,18 @@ def _needs_rewards(rule: str) -> ScorerError:
     )
 
 
-def _pair(block: Block, tie: float) -> tuple[Credits, Ties]:
-    margins = block.margins[:, 0, 0]
+def _pair(block: Block, rule: Credit) -> tuple[Credits, Ties]:
+    margins, tie = block.margins[:, 0, 0], rule.credit_of_tie
     tied = margins == 0.0
     return np.where(tied, tie, (margins > 0.0).astype(np.float64)), tied
 
 
-def _best_of(block: Block, _: float) -> tuple[Credits, Ties]:
+def _best_of(block: Block, rule: Credit) -> tuple[Credits, Ties]:
+    earned, tied = _shared(block)
+    return (np.where(tied, 0.0, earned) if rule.tie == "lose" else earned), tied
+
+
+def _shared(block: Block) -> tuple[Credits, Ties]:
     if block.chosen is None or block.rejected is None:
         return _best_of_preferred(block)
     best = np.maximum(block.chosen.max(axis=1), block.rejected.max(axis=1))[:, None]
@@ -174,7 +198,31 @@ def _best_of_preferred(block: Block) -> tuple[Credits, Ties]:
     return np.where(least < 0.0, 0.0, 1.0 / (1.0 + rivals)), least == 0.0
 
 
+def _all_of(block: Block, _: Credit) -> tuple[Credits, Ties]:
+    least = block.margins.min(axis=(1, 2))
+    return (least > 0.0).astype(np.float64), least == 0.0
+
+
+def _all_pairs(block: Block, _: Credit) -> tuple[Credits, Ties]:
+    # The sum of whole numbers is exact, so that a share of 1 is 1.
+    won = (block.margins > 0.0).sum(axis=(1, 2))
+    tied = (block.margins == 0.0).any(axis=(1, 2))
+    return won / (block.margins.shape[1] * block.margins.shape[2]), tied
+
+
+def _rank(block: Block, _: Credit) -> tuple[Credits, Ties]:
+    if block.chosen is None or block.rejected is None:
+        raise _needs_rewards("rank")
+    best = block.chosen.max(axis=1)[:, None]
+    ahead = (block.rejected >= best).sum(axis=1)
+    return 1.0 / (1.0 + ahead), (block.rejected == best).any(axis=1)
+
+
 RULES: Final[dict[str, Rule]] = {
     "pair": Rule(_pair, "margins"),
     "best-of": Rule(_best_of, "margins"),
+    "all-of": Rule(_all_of, "margins"),
+    "all-pairs": Rule(_all_pairs, "margins"),
+    "rank": Rule(_rank, "rewards"),
+    "styles": Rule(_all_pairs, "margins"),
 }

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rmbench.errors import ScorerError, enclosed
 from rmbench.suite.hub import hub_failure, is_broken_transfer
 
-__all__ = ["fetch_texts", "fetch_weights", "find_commit"]
+__all__ = ["fetch_texts", "fetch_weights", "find_commit", "snapshot"]
 
 # Everything that is read before the weights; the first of a repository tells its commit.
 _FIRST: Final = ("config.json", "adapter_config.json")
@@ -90,11 +90,12 @@ def _list(repository: str, commit: str) -> list[str]:
     if not HF_HUB_OFFLINE:
         with enclosed(partial(_refusal, repository)):
             return sorted(HfApi().list_repo_files(repository, revision=commit))
-    folder = _snapshot(repository, commit)
+    folder = snapshot(repository, commit)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def _snapshot(repository: str, commit: str) -> Path:
+def snapshot(repository: str, commit: str) -> Path:
+    """Return the folder of the Hub's cache that holds what was fetched of a commit."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "snapshots", commit)
@@ -104,7 +105,7 @@ def _fetch_all(repository: str, names: Iterable[str], commit: str) -> Path:
     for name in names:
         if _fetch(repository, name, commit) is None:
             raise ScorerError(f"{repository}: {name} is not in the repository any more; try again")
-    return _snapshot(repository, commit)
+    return snapshot(repository, commit)
 
 
 def _fetch(repository: str, name: str, revision: str | None) -> Path | None:

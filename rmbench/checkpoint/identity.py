@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.checkpoint.hub import find_commit
+from rmbench.checkpoint.adapter import combine, read_adapter
+from rmbench.checkpoint.hub import find_commit, snapshot
 from rmbench.checkpoint.options import TINY, ModelOptions
 from rmbench.checkpoint.stored import named_by_indexes, read_json
 from rmbench.errors import ScorerError
@@ -125,8 +126,17 @@ def digest_folder(folder: Path, digest: Callable[[Path], str] = file_digest) -> 
 
 
 def take_stamps(folder: Path) -> Mapping[str, Stamp]:
-    """Return what the system says of each file that loading can open, without reading it."""
-    return {name: stamp(path) for name, path in model_files(folder).items()}
+    """Return what the system says of each file that loading can open, without reading it.
+
+    Raises:
+        ScorerError: an adapter does not say what its base is.
+    """
+    files = {name: stamp(path) for name, path in model_files(folder).items()}
+    adapter = read_adapter(folder, str(folder))
+    if adapter is not None and Path(adapter.base).is_dir():
+        base = model_files(Path(adapter.base))
+        files |= {f"{adapter.base}/{name}": stamp(path) for name, path in base.items()}
+    return files
 
 
 def check_unmoved(folder: Path, before: Mapping[str, Stamp]) -> None:
@@ -163,8 +173,20 @@ def find_identity(model: str, options: ModelOptions, digest: Callable[[Path], st
     """
     where, _ = locate(model)
     try:
-        if Path(where).is_dir():
-            return digest_folder(Path(where), digest) if options.revision is None else None
-        return find_commit(where, options.revision)
+        if not Path(where).is_dir():
+            commit = find_commit(where, options.revision)
+            return _with_base(commit, snapshot(where, commit), digest)
+        if options.revision is not None:
+            return None
+        return _with_base(digest_folder(Path(where), digest), Path(where), digest)
     except OSError:
         return None
+
+
+def _with_base(revision: str, folder: Path, digest: Callable[[Path], str]) -> str | None:
+    """Return what identifies a model, and for an adapter its base too."""
+    adapter = read_adapter(folder, str(folder))
+    if adapter is None:
+        return revision
+    base = find_identity(adapter.base, ModelOptions(revision=adapter.revision), digest)
+    return None if base is None else combine(revision, base)

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer
 
+from rmbench.checkpoint.adapter import Adapter, read_adapter
 from rmbench.checkpoint.config_findings import check_settings, check_values
 from rmbench.checkpoint.encode import Template, load_template, with_format
 from rmbench.checkpoint.explain import TRUST, foreign, muted
@@ -32,8 +33,10 @@ class Checkpoint:
     Attributes:
         model: what the user gave: ``tiny``, a folder, or a Hub id.
         name: the model's, for results.
-        where: the folder that it is loaded from.
+        where: the folder that it is loaded from; of an adapter, its base's.
         commit: the Hub's; None for a local folder.
+        adapter: the adapter that is merged into it; None where there is none.
+        base_commit: the Hub's commit of the adapter's base; None for a local folder.
         config: transformers' configuration.
         stated: ``config.json`` as it is written.
         tokenizer: transformers' tokenizer.
@@ -48,6 +51,8 @@ class Checkpoint:
     name: str
     where: str
     commit: str | None
+    adapter: Adapter | None
+    base_commit: str | None
     config: Any
     stated: Mapping[str, Any]
     tokenizer: Any
@@ -65,7 +70,8 @@ class Checkpoint:
     @property
     def place(self) -> str:
         """What messages call it: the folder, or the Hub id."""
-        return self.where if self.commit is None else self.name
+        folder = self.where if self.adapter is None else str(self.adapter.folder)
+        return folder if self.commit is None else self.name
 
 
 def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
@@ -79,37 +85,83 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         ScorerError: it cannot be read, lacks a template, or would need code that is not trusted.
     """
     where, name, commit = _locate(model, options)
-    place, folder = where if commit is None else name, Path(where)
-    check_folder(folder, place)
+    place, own = where if commit is None else name, Path(where)
+    adapter = read_adapter(own, place)
+    base_commit = None
+    if adapter is not None:
+        where, base_commit = _locate_base(adapter, place)
+    folder = Path(where)
+    check_folder(own, folder, place)
     stated = read_json(folder / "config.json")
     refuse(check_values(stated), place)
-    check_code(folder, place, options)
+    for home in dict.fromkeys((own, folder)):
+        check_code(home, place, options)
     config = _read_config(folder, place, options)
     checks = check_settings(config, stated, _peek(folder), options)
-    with foreign(place, "tokenizer"), muted():
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            where, trust_remote_code=options.trust_remote_code
-        )
-    template = load_template(options.template, tokenizer, name)
-    template = with_format(template, tokenizer, options, model=name)
-    reader = find_reader(options.reader, folder)
-    template = _with_append(template, tokenizer, reader, place)
-    checks.append(check_tokenizer(tokenizer, template, folder, place=place))
-    checks += check_text(template, tokenizer, options)
+    reader = find_reader(options.reader, own)
+    text = _read_text(own if _has_tokenizer(own) else folder, reader, options, (name, place))
     return Checkpoint(
         model=model,
         name=name,
         where=where,
         commit=commit,
+        adapter=adapter,
+        base_commit=base_commit,
         config=config,
         stated=stated,
-        tokenizer=tokenizer,
-        template=template,
+        tokenizer=text.tokenizer,
+        template=text.template,
         max_length=limit_length(position_limit(config), options, name),
         reader=reader,
         options=options,
-        checks=checks,
+        checks=checks + text.checks,
     )
+
+
+class _Text(NamedTuple):
+    """What conversations are written with."""
+
+    tokenizer: Any
+    template: Template
+    checks: list[Check]
+
+
+def _read_text(
+    folder: Path, reader: Reader, options: ModelOptions, names: tuple[str, str]
+) -> _Text:
+    """Return tokenizer and template of a folder; ``names`` are the model's, and its place."""
+    name, place = names
+    with foreign(place, "tokenizer"), muted():
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=options.trust_remote_code
+        )
+    template = load_template(options.template, tokenizer, name)
+    template = with_format(template, tokenizer, options, model=name)
+    template = _with_append(template, tokenizer, reader, place)
+    found = check_tokenizer(tokenizer, template, folder, place=place)
+    return _Text(tokenizer, template, [found, *check_text(template, tokenizer, options)])
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+
+
+def _locate_base(adapter: Adapter, place: str) -> tuple[str, str | None]:
+    """Return the folder of an adapter's base, and its commit on the Hub.
+
+    Raises:
+        ScorerError: the base is nowhere, or an adapter too.
+    """
+    try:
+        where, _, commit = _locate(adapter.base, ModelOptions(revision=adapter.revision))
+    except ScorerError as error:
+        raise ScorerError(f"{place}: its base model: {error}") from None
+    if (Path(where) / "adapter_config.json").is_file():
+        raise ScorerError(
+            f"{place}: its base {adapter.base} holds an adapter itself; merge the two"
+            " (merge_and_unload of peft), and give the whole"
+        )
+    return where, commit
 
 
 def _with_append(template: Template, tokenizer: Any, reader: Reader, place: str) -> Template:
@@ -135,30 +187,24 @@ def _locate(model: str, options: ModelOptions) -> tuple[str, str, str | None]:
     return where, name, None
 
 
-def check_folder(folder: Path, place: str) -> None:
+def check_folder(own: Path, folder: Path, place: str) -> None:
     """Refuse a folder that cannot hold one whole model, before anything is read from it.
 
+    Args:
+        own: the model's.
+        folder: that of its configuration and weights: its own, or that of an adapter's base.
+        place: what messages call the model.
+
     Raises:
-        ScorerError: it lacks config.json, holds an adapter, or a Git LFS pointer.
+        ScorerError: config.json is missing, or a file is a pointer of Git LFS.
     """
-    if (folder / "adapter_config.json").is_file():
-        weights = any(path for kind in ("model*", "pytorch_model*") for path in folder.glob(kind))
-        if weights:
-            # transformers applies it where peft is installed, and passes over it where it is not.
-            raise ScorerError(
-                f"{place}: adapter_config.json stands beside whole weights, and nothing says"
-                " whether the adapter is merged into them already; give the weights without the"
-                " adapter's files, or the adapter in a folder of its own"
-            )
-        raise ScorerError(
-            f"{place}: a LoRA adapter without its base model; merge the two (merge_and_unload of"
-            " peft), save the whole, and give that folder"
-        )
     if not (folder / "config.json").is_file():
+        where = place if folder == own else str(folder)
         raise ScorerError(
-            f"{place}: no config.json; give the folder of one model, as save_pretrained writes it"
+            f"{where}: no config.json; give the folder of one model, as save_pretrained writes it"
         )
-    refuse_pointers(folder)
+    for home in dict.fromkeys((own, folder)):
+        refuse_pointers(home)
 
 
 def check_code(folder: Path, place: str, options: ModelOptions) -> None:

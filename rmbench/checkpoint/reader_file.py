@@ -1,23 +1,22 @@
 """A reader: a small TOML file that says where a model's reward is read, where its files do not."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from rmbench.errors import ScorerError, SuiteError
-from rmbench.suite.toml import TomlTable
+from rmbench.suite.shape import Texts
+from rmbench.suite.toml import Table, read_model
 
-__all__ = ["ACTIVATIONS", "BESIDE", "Reader", "find_reader"]
+__all__ = ["BESIDE", "Reader", "find_reader"]
 
 BESIDE: Final = "reader.toml"
-ACTIVATIONS: Final = ("none", "relu", "tanh", "gelu", "silu", "sigmoid")
 MAX_BYTES: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class Reader(Table):
     """Where a reward is read; every field left out is what the model's files say.
 
     Attributes:
@@ -31,17 +30,49 @@ class Reader:
         append: a text put behind every conversation, as the tokens that it stands for.
         sign: -1 where lower is better.
         file: the safetensors file beside the weights that holds the head.
+        about: a note for whoever reads the file.
     """
 
-    path: Path | None = None
-    layers: tuple[str, ...] = ()
-    activation: str = "none"
-    rows: Mapping[int, float] = field(default_factory=dict)
-    tokens: Mapping[str, float] = field(default_factory=dict)
-    place: int = -1
+    in_file: ClassVar = (
+        *("layers", "activation", "rows", "tokens", "place", "append", "sign", "file", "about"),
+    )
+
+    path: Path | None = Field(default=None, exclude=True)
+    layers: Texts = ()
+    activation: Literal["none", "relu", "tanh", "gelu", "silu", "sigmoid"] = "none"
+    rows: dict[int, float] = Field(default_factory=dict)
+    tokens: dict[str, float] = Field(default_factory=dict)
+    place: Annotated[int, Field(le=-1)] = -1
     append: str = ""
     sign: int = 1
     file: str | None = None
+    about: str = Field(default="", exclude=True)
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _check_rows(cls, rows: Any) -> Any:
+        if not isinstance(rows, dict):
+            return rows
+        if not all(isinstance(name, int) or str(name).isdecimal() for name in rows):
+            raise ValueError("the keys of rows must be numbers; tokens go into [tokens]")
+        return {int(name): weight for name, weight in rows.items()}
+
+    @field_validator("rows", "tokens")
+    @classmethod
+    def _check_weights(cls, weights: dict[Any, float]) -> dict[Any, float]:
+        for name, weight in weights.items():
+            if not abs(weight) < 1e6:
+                raise ValueError(f"{name} = {weight}; a weight must lie between -1e6 and 1e6")
+        return weights
+
+    @model_validator(mode="after")
+    def _check(self) -> "Reader":
+        if self.sign not in (-1, 1):
+            raise ValueError(f"sign = {self.sign}; it must be 1, or -1 where lower is better")
+        file = self.file
+        if file is not None and (Path(file).name != file or not file.endswith(".safetensors")):
+            raise ValueError(f'file = "{file}"; name a .safetensors file beside the weights')
+        return self
 
 
 def find_reader(asked: str | None, folder: Path) -> Reader:
@@ -57,8 +88,7 @@ def find_reader(asked: str | None, folder: Path) -> Reader:
         content = path.read_bytes()
         if len(content) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES} bytes")
-        table = TomlTable(str(path), tomllib.loads(content.decode()))
-        return _read(table, path)
+        found = read_model(Reader, tomllib.loads(content.decode()), str(path))
     except SuiteError as error:
         raise ScorerError(str(error)) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -66,37 +96,4 @@ def find_reader(asked: str | None, folder: Path) -> Reader:
         raise ScorerError(
             f"{path}: cannot be read as a reader: {finding}; see docs/models.md for what it holds"
         ) from None
-
-
-def _read(table: TomlTable, path: Path) -> Reader:
-    place, sign = table.take("place", int, default=-1), table.take("sign", int, default=1)
-    if place > -1 or sign not in (-1, 1):
-        raise SuiteError(f"{path}: place must be -1 or less, and sign 1 or -1; mend it")
-    file = table.take("file", str, default=None)
-    if file is not None and (Path(file).name != file or not file.endswith(".safetensors")):
-        raise SuiteError(f"{path}: file must name a .safetensors file beside the weights")
-    rows = _weights(table, "rows", path)
-    if not all(name.isdecimal() for name in rows):
-        raise SuiteError(f"{path}: the keys of rows must be numbers; tokens go into [tokens]")
-    found = Reader(
-        path=path,
-        layers=table.texts("layers", default=[]),
-        activation=table.choice("activation", ACTIVATIONS, default="none"),
-        rows={int(name): weight for name, weight in rows.items()},
-        tokens=_weights(table, "tokens", path),
-        place=place,
-        append=table.take("append", str, default=""),
-        sign=sign,
-        file=file,
-    )
-    table.take("about", str, default="")  # for whoever reads the file
-    table.done()
-    return found
-
-
-def _weights(table: TomlTable, key: str, path: Path) -> dict[str, float]:
-    found: Mapping[str, Any] = table.take(key, dict, default={})
-    for name, weight in found.items():
-        if type(weight) not in (int, float) or not abs(weight) < 1e6:
-            raise SuiteError(f"{path}: {key}: {name} must be a number; mend it")
-    return {name: float(weight) for name, weight in found.items()}
+    return found.model_copy(update={"path": path})

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from rmbench.checkpoint.adapter import Adapter, head_rows, merge
 from rmbench.checkpoint.explain import foreign
 from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.checkpoint.head import Headed
@@ -49,6 +50,9 @@ def load_weights(checkpoint: Checkpoint) -> Loaded:
     options, name = checkpoint.options, checkpoint.name
     if checkpoint.commit is not None:
         fetch_weights(name, checkpoint.commit, pickle=options.trust_pickle)
+    adapter = checkpoint.adapter
+    if adapter is not None and checkpoint.base_commit is not None:
+        fetch_weights(adapter.base, checkpoint.base_commit, pickle=options.trust_pickle)
     stored = read_stored(checkpoint.folder, pickle=options.trust_pickle)
     network, dtype = load_network(checkpoint, stored)
     max_length = limit_length(position_limit(checkpoint.config, network), options, name)
@@ -80,13 +84,44 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
     if not getattr(config, "auto_map", None):
         skeleton = build_skeleton(checkpoint)
         check_size(checkpoint, stored, skeleton)
-        if is_headed(checkpoint, stored, skeleton):
+        if checkpoint.adapter is None and is_headed(checkpoint, stored, skeleton):
             network = load_headed(checkpoint, stored, dtype=dtype)
             return _placed(network, checkpoint, device), dtype
-        take_labels(checkpoint, stored, skeleton)
+        take_labels(checkpoint, _all_rows(checkpoint, stored), skeleton)
     network, loading = from_pretrained(checkpoint, choose_class(config), dtype=dtype)
-    check_loading(loading, checkpoint.place)
+    if checkpoint.adapter is None:
+        check_loading(loading, checkpoint.place)
+    else:
+        network = _adapted(network, loading, checkpoint, checkpoint.adapter)
     return _placed(network, checkpoint, device), dtype
+
+
+def _all_rows(checkpoint: Checkpoint, stored: Stored) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of all weights, those that an adapter brings in place of the base's."""
+    shapes = {name: tensor.shape for name, tensor in stored.tensors.items()}
+    return shapes if checkpoint.adapter is None else shapes | head_rows(checkpoint.adapter)
+
+
+def _adapted(
+    network: Any, loading: Mapping[str, Any], checkpoint: Checkpoint, adapter: Adapter
+) -> Any:
+    """Return a base model with its adapter merged in; the head may be the adapter's alone."""
+    if getattr(checkpoint.config, "quantization_config", None) is not None:
+        raise ScorerError(
+            f"{checkpoint.place}: its base {adapter.base} is quantised, and an adapter cannot be"
+            " merged into it exactly; give the unquantised base"
+        )
+    brought = head_rows(adapter)
+    kept = {
+        kind: {item for item in loading[kind] if _name_of(item) not in brought}
+        for kind in ("missing_keys", "mismatched_keys")
+    }
+    check_loading(dict(loading) | kept, checkpoint.place)
+    return merge(network, adapter, checkpoint.place)
+
+
+def _name_of(item: Any) -> str:
+    return str(item if isinstance(item, str) else item[0])
 
 
 def _placed(network: Any, checkpoint: Checkpoint, device: torch.device) -> Any:
@@ -120,16 +155,18 @@ def states_labels(stated: Mapping[str, Any]) -> bool:
     return any(stated.get(name) is not None for name in ("id2label", "num_labels"))
 
 
-def take_labels(checkpoint: Checkpoint, stored: Stored, skeleton: Any) -> None:
+def take_labels(
+    checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]], skeleton: Any
+) -> None:
     """Give a configuration that states no labels as many as the stored head has rows."""
     config = checkpoint.config
-    if states_labels(checkpoint.stated):
+    if states_labels(checkpoint.stated) and checkpoint.adapter is None:
         return
     inside = f"{skeleton.base_model_prefix}."
     for name, parameter in skeleton.named_parameters():
         is_head = parameter.ndim == 2 and len(parameter) == config.num_labels
-        if is_head and not name.startswith(inside) and name in stored.tensors:
-            config.num_labels = stored.tensors[name].shape[0]
+        if is_head and not name.startswith(inside) and name in shapes:
+            config.num_labels = shapes[name][0]
 
 
 def check_labels(checkpoint: Checkpoint, network: Any) -> Check:

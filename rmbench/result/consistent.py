@@ -134,13 +134,13 @@ def _check_credit(result: Result, suite: Suite | None, place: str, schema: int) 
     """
     tolerance = _TOLERANCE[schema]
     for name, item in result.subsets.items():
-        rule = None if suite is None else suite.credit.rule
+        rule = None if suite is None else suite.credit.of(name).rule
         if rule not in _SIMPLE and not (rule is None and schema == 1):
             continue
         assert item.n is not None and item.wins is not None and item.ties is not None, "checked"
         least, most = item.wins / item.n, (item.wins + item.ties) / item.n
         if rule == "pair" and suite is not None:
-            least = most = (item.wins + suite.credit.tie * item.ties) / item.n
+            least = most = (item.wins + suite.credit.of(name).credit_of_tie * item.ties) / item.n
         if not least - tolerance <= item.accuracy <= most + tolerance:
             raise ResultError(
                 f"{place}: subsets.{name}: accuracy {item.accuracy:.6g}, where {item.wins} of"

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from rmbench.cache import SCORING_VERSION, Cache, make_key
+from rmbench.checkpoint.adapter import combine
 from rmbench.checkpoint.encode import Encoded, Encoder, Template
 from rmbench.checkpoint.findings import WARNING, Check
 from rmbench.checkpoint.identity import (
@@ -198,7 +199,7 @@ def load_classifier(
     network = with_pooling(loaded.network, options.pooling, eos=eos, name=checkpoint.name)
     info = _describe(checkpoint, loaded, revision)
     if before is not None:
-        check_unmoved(checkpoint.folder, before)
+        check_unmoved(_own_folder(checkpoint), before)
     engine = Engine(
         network,
         batch_tokens=options.batch_tokens,
@@ -284,9 +285,15 @@ def _stamps(model: str) -> Mapping[str, Stamp] | None:
 
 def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
     """Return the commit on the Hub, or a digest of a local model."""
-    if checkpoint.commit is not None:
-        return checkpoint.commit
-    return digest_folder(checkpoint.folder, cache.file_digest if cache else file_digest)
+    digest = cache.file_digest if cache else file_digest
+    own = checkpoint.commit or digest_folder(_own_folder(checkpoint), digest)
+    if checkpoint.adapter is None:
+        return own
+    return combine(own, checkpoint.base_commit or digest_folder(checkpoint.folder, digest))
+
+
+def _own_folder(checkpoint: Checkpoint) -> Path:
+    return checkpoint.folder if checkpoint.adapter is None else checkpoint.adapter.folder
 
 
 def _scope(info: ScorerInfo, network: Any) -> bytes:

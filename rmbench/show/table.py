@@ -442,8 +442,8 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
     """Return one line for all that the audit has to tell; none when there is nothing."""
     found = []
     if result.audit.get("ties"):
-        is_shared = suite.credit.rule == "best-of"
-        earns = "shares the credit" if is_shared else f"earns {suite.credit.tie:g}"
+        is_shared = suite.credit.tie == "share"
+        earns = "shares the credit" if is_shared else f"earns {suite.credit.credit_of_tie:g}"
         found.append(f"{counted(result.audit['ties'], 'ties')} (each {earns})")
     for key, words in AUDIT_WORDS.items():
         if result.audit.get(key):

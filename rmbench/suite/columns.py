@@ -1,14 +1,25 @@
-"""One row → one comparison, by the shapes of row that a suite's ``[columns]`` names."""
+"""One row → its comparisons, by the shapes of row that a suite's ``[columns]`` names."""
 
+import hashlib
+import json
 import textwrap
-from collections.abc import Iterator
-from numbers import Number
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError, did_you_mean
-from rmbench.suite.comparison import Comparison, Message
+from rmbench.suite.comparison import Comparison, Message, prompt_digest
 from rmbench.suite.definition import Columns, Suite, Transcript
 from rmbench.suite.doubts import check_preference
+from rmbench.suite.fields import has_field, label_of, number_of, value_of
+from rmbench.suite.forms import (
+    candidate_sides,
+    first_is_preferred,
+    is_skipped,
+    place_of,
+    read_steps,
+)
 from rmbench.suite.messages import is_said, read_messages
 from rmbench.suite.rows import Row, Rows
 from rmbench.suite.transcripts import split_transcripts
@@ -20,15 +31,17 @@ _ANSWERED: Final = ("user", "tool", "function", "ipython")
 
 
 class Read(NamedTuple):
-    """A row as it was read.
+    """A comparison as it was read from a row.
 
-    ``line`` is the comparison's canonical form. ``is_even`` says whether the annotators gave both
-    sides the same score; None where the row has no two scores.
+    ``line`` is its canonical form. ``is_even`` says whether the annotators gave both sides the same
+    score; None where the row has no two scores. ``cluster`` is 16 bytes that comparisons of one
+    sample share.
     """
 
     comparison: Comparison
     line: bytes
     is_even: bool | None
+    cluster: bytes
 
 
 def has_empty_text(comparison: Comparison) -> bool:
@@ -37,39 +50,88 @@ def has_empty_text(comparison: Comparison) -> bool:
     return not is_full
 
 
-def read_comparisons(suite: Suite, rows: Rows) -> Iterator[Read]:
-    """Yield each row's comparison, its canonical form, and what its scores say.
+def read_comparisons(
+    suite: Suite, rows: Rows, left_out: "Counter[str] | None" = None
+) -> Iterator[Read]:
+    """Yield each row's comparisons, their canonical form, and what the row's scores say.
+
+    Args:
+        suite: what a row holds, and which rows do not count.
+        rows: to read.
+        left_out: counts the rows that the suite leaves out: ``skipped``, ``even``, ``one_sided``.
 
     Raises:
         DataError: a row is wrong, or belongs to no section of a suite that has sections.
     """
-    named = {subset for section in suite.sections for subset in section.subsets}
-    shape: Columns | None = None
+    reader = _Reader(suite, Counter() if left_out is None else left_out)
     for row in rows:
-        shape = shape or _find_shape(suite, row)
-        subset = _subset(suite, shape, row)
-        if named and subset not in named:
-            raise DataError(
-                f'{row.place}: subset "{subset}" is in no section of the suite "{suite.name}";'
-                f" {did_you_mean(subset, named)}"
-            )
-        comparison = _comparison(shape, row, subset)
-        _check_comparison(suite, comparison, row)
-        try:
-            line = comparison.canonical()
-        except UnicodeEncodeError:
-            place = row.place
-            raise DataError(f"{place}: text with half a surrogate pair; mend the text") from None
-        yield Read(comparison, line, _is_even(shape, row))
+        yield from reader.read(row)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What is kept from one row to the next.
+
+    The shape is chosen anew for each file, whose rows have one mapping of where they are.
+    """
+
+    suite: Suite
+    left_out: "Counter[str]"
+    shape: Columns | None = None
+    where: Mapping[str, str] | None = None
+    counts: "Counter[str]" = field(default_factory=Counter)
+
+    def read(self, row: Row) -> Iterator[Read]:
+        if self.shape is None or row.where is not self.where:
+            self.shape, self.where = _find_shape(self.suite, row), row.where
+        shape = self.shape
+        if shape.skip and is_skipped(shape, row):
+            self.left_out["skipped"] += 1
+            return
+        subset = _subset(self.suite, shape, row)
+        _check_section(self.suite, subset, row)
+        self.counts[subset] += 1
+        found = 0
+        for comparison in _comparisons(shape, row, subset):
+            found += 1
+            _check_comparison(self.suite, comparison, row)
+            try:
+                line = comparison.canonical()
+            except UnicodeEncodeError:
+                finding = "text with half a surrogate pair; mend the text"
+                raise DataError(f"{row.place}: {finding}") from None
+            cluster = self._cluster(shape, row, subset, line)
+            yield Read(comparison, line, _is_even(shape, row), cluster)
+        if not found and shape.pairs is None:
+            self.left_out["even" if shape.preferred is not None else "one_sided"] += 1
+
+    def _cluster(self, shape: Columns, row: Row, subset: str, line: bytes) -> bytes:
+        if subset in shape.parallel:
+            # Rows of parallel subsets are one sample where their numbers are the same.
+            words = ["parallel", str(self.counts[subset])]
+        elif shape.cluster:
+            words = [label_of(row, name) for name in shape.cluster]
+        else:
+            return prompt_digest(line)
+        return hashlib.blake2b(json.dumps(words).encode(), digest_size=16).digest()
+
+
+def _check_section(suite: Suite, subset: str, row: Row) -> None:
+    if not suite.is_named(subset):
+        raise DataError(
+            f'{row.place}: subset "{subset}" is in no section of the suite "{suite.name}";'
+            f" {did_you_mean(subset, suite.named)}"
+        )
 
 
 def _find_shape(suite: Suite, row: Row) -> Columns:
     """Return the first ``[columns]`` whose columns the first row has."""
     for shape in suite.columns:
-        if all(name in row.fields for name in shape.needed):
-            check_preference(shape.chosen, shape.rejected, row.fields, row.place)
+        if all(has_field(row, name) for name in shape.needed):
+            if shape.chosen is not None and shape.rejected is not None:
+                check_preference(shape.chosen, shape.rejected, row.fields, row.place)
             return shape
-    missing = [name for name in suite.columns[0].needed if name not in row.fields]
+    missing = [name for name in suite.columns[0].needed if not has_field(row, name)]
     # Where a file is no table at all, a "column" can be a page of text.
     names = [textwrap.shorten(str(name), 40, placeholder=" …") for name in row.fields][:20]
     raise DataError(
@@ -81,30 +143,56 @@ def _find_shape(suite: Suite, row: Row) -> Columns:
 
 def _subset(suite: Suite, shape: Columns, row: Row) -> str:
     for name in shape.needed:
-        if row.fields.get(name) is None:
+        if value_of(row, name) is None and name not in shape.skip:
             finding = "is null" if name in row.fields else "is missing"
             raise DataError(f'{row.place}: column "{name}" {finding}; every row needs it')
-    if shape.subset:
-        return _label(row, shape.subset)
-    return row.part or suite.source.split or suite.name
+    section = () if shape.section is None else (shape.section,)
+    if shape.subset is not None:
+        names = (*section, *shape.subset)
+        return "/".join(
+            label_of(row, name) if isinstance(name, str) else place_of(row, name.origin)
+            for name in names
+        )
+    rest = row.part or suite.source.split or suite.name
+    return "/".join([*(label_of(row, name) for name in section), rest])
 
 
-def _comparison(shape: Columns, row: Row, subset: str) -> Comparison:
-    prompt, chosen, rejected = _sides(shape, row)
-    turns = (*chosen.turns, *rejected.turns)
+def _comparisons(shape: Columns, row: Row, subset: str) -> Iterator[Comparison]:
+    """Yield the comparisons of a row, in the order of its pairs."""
+    identity = _identity(shape, row, subset)
+    if shape.steps is not None:
+        yield _of_steps(shape, row, subset, identity)
+        return
+    for number, (prompt, chosen, rejected) in enumerate(_sides(shape, row)):
+        turns = (*chosen.turns, *rejected.turns)
+        yield Comparison(
+            id=identity if shape.pairs is None else f"{identity}/{number}",
+            subset=subset,
+            prompt=prompt,
+            chosen=chosen.texts,
+            rejected=rejected.texts,
+            turns=turns if any(turns) else (),
+        )
+
+
+def _of_steps(shape: Columns, row: Row, subset: str, identity: str) -> Comparison:
+    prompt = _own_prompt(shape, row)
+    _check_prompt(row, prompt)
+    steps, faulty = read_steps(shape, row)
     return Comparison(
-        id=_identity(shape, row, subset),
+        id=identity,
         subset=subset,
         prompt=prompt,
-        chosen=chosen.texts,
-        rejected=rejected.texts,
-        turns=turns if any(turns) else (),
+        chosen=("\n\n".join(steps),),
+        rejected=(),
+        steps=steps,
+        faulty=faulty,
     )
 
 
 def _identity(shape: Columns, row: Row, subset: str) -> str:
     """Return the id, which always begins with the subset, so that a record needs no other key."""
-    identity = "/".join(_label(row, name) for name in shape.id) or str(row.number)
+    identity = "/".join(label_of(row, name) for name in shape.id) or str(row.number)
     prefix = f"{subset}/"
     return identity if identity.startswith(prefix) else prefix + identity
 
@@ -113,34 +201,21 @@ def _is_even(shape: Columns, row: Row) -> bool | None:
     """Return whether both sides have the same score; None where a row has not two of them."""
     if shape.scores is None:
         return None
-    chosen, rejected = (_score(row, name) for name in shape.scores)
-    return None if chosen is None or rejected is None else bool(chosen == rejected)
+    chosen, rejected = (number_of(row, name) for name in shape.scores)
+    return None if chosen is None or rejected is None else chosen == rejected
 
 
-def _score(row: Row, name: str) -> Any:
-    value = row.fields.get(name)
-    if value is None or value == "":  # an empty cell of CSV
-        return None
-    try:
-        score = float(value) if isinstance(value, str) else value
-    except ValueError:
-        score = None
-    if not isinstance(score, Number) or isinstance(score, bool):
-        raise DataError(
-            f'{row.place}: column "{name}" is no number; [columns] names it as a score: mend it,'
-            " or take scores out of [columns]"
-        )
-    return score
-
-
-def _label(row: Row, name: str) -> str:
-    value = row.fields[name]
-    if type(value) not in (str, int):  # isinstance would take true for 1
-        kind = type(value).__name__
-        raise DataError(f'{row.place}: column "{name}" is {kind}; it must be a text or an integer')
-    if not str(value).strip():
-        raise DataError(f'{row.place}: column "{name}" is empty; every row needs a name there')
-    return str(value)
+def _own_prompt(shape: Columns, row: Row) -> tuple[Message, ...]:
+    """Return the prompt that stands in a column, after the system prompt that stands in another."""
+    assert shape.prompt is not None, "a shape whose rows have a prompt"
+    prompt = _prompt(row, shape.prompt)
+    if shape.system is None:
+        return prompt
+    system = value_of(row, shape.system)
+    if not isinstance(system, str):
+        kind = _kind(system)
+        raise DataError(f'{row.place}: column "{shape.system}" is {kind}; it must be a text')
+    return (Message("system", system), *prompt) if system.strip() else prompt
 
 
 class _Side(NamedTuple):
@@ -151,13 +226,39 @@ class _Side(NamedTuple):
     before: tuple[Message, ...] | None = None
 
 
-def _sides(shape: Columns, row: Row) -> tuple[tuple[Message, ...], _Side, _Side]:
-    """Return prompt, chosen and rejected responses of a row, whatever its shape."""
+_Sides = tuple[tuple[Message, ...], _Side, _Side]
+
+
+def _sides(shape: Columns, row: Row) -> Iterator[_Sides]:
+    """Yield prompt, chosen and rejected responses of a row, whatever its shape."""
+    if shape.candidates is None and shape.preferred is None:
+        yield _named_sides(shape, row)
+        return
+    if shape.preferred is not None:
+        first = first_is_preferred(shape.preferred, row)
+        if first is None:
+            return
+        better, worse = shape.responses if first else shape.responses[::-1]
+        yield _named_sides(shape.model_copy(update={"chosen": better, "rejected": worse}), row)
+        return
+    if shape.prompt is None:
+        raise DataError(f"{row.place}: candidates need a prompt; name its column in [columns]")
+    prompt = _own_prompt(shape, row)
+    _check_prompt(row, prompt)
+    for chosen, rejected in candidate_sides(shape, row):
+        yield prompt, _Side(chosen, ((),) * len(chosen)), _Side(rejected, ((),) * len(rejected))
+
+
+def _named_sides(shape: Columns, row: Row) -> _Sides:
+    """Return prompt, chosen and rejected responses of a row that has columns for them."""
+    if shape.sides == "conversations":
+        return _from_conversations(shape, row)
     if shape.transcript is not None:
         return _from_transcripts(shape, row, shape.transcript)
+    assert shape.chosen is not None and shape.rejected is not None, "checked with the suite"
     chosen, rejected = _responses(row, shape.chosen), _responses(row, shape.rejected)
     if shape.prompt is not None:
-        prompt = _prompt(row, shape.prompt)
+        prompt = _own_prompt(shape, row)
     elif chosen.before is not None and rejected.before is not None:
         prompt = chosen.before
     else:
@@ -178,10 +279,49 @@ def _sides(shape: Columns, row: Row) -> tuple[tuple[Message, ...], _Side, _Side]
     return prompt, chosen, rejected
 
 
-def _from_transcripts(
-    shape: Columns, row: Row, marks: Transcript
-) -> tuple[tuple[Message, ...], _Side, _Side]:
-    chosen, rejected = row.fields[shape.chosen], row.fields[shape.rejected]
+def _from_conversations(shape: Columns, row: Row) -> _Sides:
+    """Return two whole conversations: what both begin with, and what follows in each.
+
+    The prompt ends with the last shared message that an assistant answers.
+    """
+    sides = []
+    for name in (str(shape.chosen), str(shape.rejected)):
+        messages = read_messages(value_of(row, name), f'{row.place}: column "{name}"')
+        if not messages:
+            raise DataError(f'{row.place}: column "{name}" must hold a list of messages')
+        sides.append(messages)
+    good, bad = sides
+    shared = next(
+        (i for i, (one, two) in enumerate(zip(good, bad, strict=False)) if one != two),
+        min(len(good), len(bad)) - 1,
+    )
+    ends = [i + 1 for i in range(shared) if good[i].role in _ANSWERED]
+    if not ends:
+        raise DataError(
+            f"{row.place}: the two conversations share no user turn that they begin with; remove"
+            " the row"
+        )
+    prompt = good[: ends[-1]]
+    if shape.tools is not None:
+        prompt = (_tools_message(row, shape.tools), *prompt)
+    return prompt, _rest(good[ends[-1] :]), _rest(bad[ends[-1] :])
+
+
+def _rest(turns: tuple[Message, ...]) -> _Side:
+    text = "\n\n".join(message.text for message in turns)
+    is_plain = len(turns) == 1 and turns[0].role == "assistant" and not turns[0].rest
+    return _Side((text,), ((),) if is_plain else (turns,))
+
+
+def _tools_message(row: Row, name: str) -> Message:
+    """Return the tools as a system message that lists them in JSON."""
+    value = value_of(row, name)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Message("system", f"Tools:\n{text}")
+
+
+def _from_transcripts(shape: Columns, row: Row, marks: Transcript) -> _Sides:
+    chosen, rejected = (value_of(row, str(name)) for name in (shape.chosen, shape.rejected))
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise DataError(f"{row.place}: a transcript must be a text; check [columns]")
     split = split_transcripts(chosen, rejected, marks)
@@ -193,7 +333,7 @@ def _from_transcripts(
 
 def _responses(row: Row, name: str) -> _Side:
     """Return the responses in a column, and the messages before it if it holds messages."""
-    value = row.fields[name]
+    value = value_of(row, name)
     messages = read_messages(value, f'{row.place}: column "{name}"')
     if messages is not None:
         return _last(messages, row, name)
@@ -225,7 +365,7 @@ def _kind(value: Any) -> str:
 
 
 def _prompt(row: Row, name: str) -> tuple[Message, ...]:
-    value = row.fields[name]
+    value = value_of(row, name)
     messages = read_messages(value, f'{row.place}: column "{name}"')
     if messages is not None:
         return messages
@@ -252,8 +392,11 @@ def _check_comparison(suite: Suite, comparison: Comparison, row: Row) -> None:
             f'{row.place}: empty text in prompt or response; remove the row, or set empty = "keep"'
             " in [source]"
         )
-    if suite.credit.rule == "pair" and (len(comparison.chosen), len(comparison.rejected)) != (1, 1):
+    finding = suite.credit.of(comparison.subset).misfit(
+        len(comparison.chosen), len(comparison.rejected)
+    )
+    if finding:
         raise DataError(
             f"{row.place}: {len(comparison.chosen)} chosen and {len(comparison.rejected)} rejected"
-            ' responses; rule "pair" needs one of each, "best-of" takes several'
+            f" responses; {finding}"
         )

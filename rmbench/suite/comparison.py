@@ -14,6 +14,7 @@ __all__ = [
     "Message",
     "Side",
     "fingerprint",
+    "prompt_digest",
 ]
 
 Side = Literal["chosen", "rejected"]
@@ -75,7 +76,8 @@ class Conversation:
     more than one plain text of the assistant's; else empty. ``name`` says for messages where it
     comes from (``hep-rust/12, chosen``), and ``key`` which response of the suite it is, None for a
     text of no suite. Neither is part of what is scored: conversations that differ in them alone are
-    equal.
+    equal. ``steps`` are the parts of a response that the suite gives in steps, a blank line between
+    two of them; empty where it gives none.
     """
 
     prompt: tuple[Message, ...]
@@ -83,6 +85,7 @@ class Conversation:
     name: str = field(default="", compare=False)
     key: Key | None = field(default=None, compare=False)
     turns: tuple[Message, ...] = ()
+    steps: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -127,7 +130,9 @@ class Comparison:
     ``id`` is unique in its suite and begins with ``subset/``. ``chosen`` and ``rejected``
     hold at least one response each, as texts. ``turns`` holds, for each of ``responses``, its
     messages where they are more than one plain text of the assistant's, else an empty tuple; it is
-    empty where all responses are plain texts.
+    empty where all responses are plain texts. Where a solution in steps is judged, ``chosen`` holds
+    it alone, ``rejected`` nothing, ``steps`` are its parts, and ``faulty`` the numbers of the wrong
+    ones, from 0.
     """
 
     id: str
@@ -136,19 +141,24 @@ class Comparison:
     chosen: tuple[str, ...]
     rejected: tuple[str, ...]
     turns: tuple[tuple[Message, ...], ...] = ()
+    steps: tuple[str, ...] = ()
+    faulty: tuple[int, ...] = ()
 
     def length_difference(self) -> int:
         """Return the longest chosen response minus the longest rejected one, in characters.
 
         It is the margin that the ``length`` baseline has.
         """
+        if not self.rejected:
+            return 0
         return max(map(len, self.chosen)) - max(map(len, self.rejected))
 
     def conversations(self) -> Iterator[Conversation]:
         """Yield what is to be scored: the chosen sides first, then the rejected ones."""
         turns = self.turns or ((),) * len(self.responses)
         for response, key, own in zip(self.responses, self.keys(), turns, strict=True):
-            yield Conversation(self.prompt, response, f"{self.id}, {key.side}", key, own)
+            name = f"{self.id}, {key.side}"
+            yield Conversation(self.prompt, response, name, key, own, self.steps)
 
     @property
     def responses(self) -> tuple[str, ...]:
@@ -183,20 +193,33 @@ class Comparison:
         One line of JSON in UTF-8: keys id, subset, prompt, chosen, rejected in this order, no
         spaces, the prompt as ``[[role, content], ...]``, a line feed at the end. A message that
         holds more has a third entry, its ``rest``; a response that is no plain text is written as
-        its messages.
+        its messages. Where a solution in steps is judged, the keys steps and faulty follow.
         """
         responses: list[Any] = list(self.responses)
         for number, own in enumerate(self.turns):
             if own:
                 responses[number] = [message.parts for message in own]
-        fields = {
+        fields: dict[str, Any] = {
             "id": self.id,
             "subset": self.subset,
             "prompt": [message.parts for message in self.prompt],
             "chosen": responses[: len(self.chosen)],
             "rejected": responses[len(self.chosen) :],
         }
+        if self.steps:
+            fields |= {"steps": self.steps, "faulty": self.faulty}
         return _CANONICAL.encode(fields).encode() + b"\n"
+
+
+def prompt_digest(canonical: bytes) -> bytes:
+    """Return 16 bytes that two comparisons share when their prompts are the same.
+
+    Args:
+        canonical: the comparison's, see ``Comparison.canonical``.
+    """
+    start = canonical.index(b',"prompt":')
+    end = canonical.index(b',"chosen":', start)
+    return hashlib.blake2b(canonical[start:end], digest_size=16).digest()
 
 
 def fingerprint(canonical: bytes) -> bytes:

@@ -1,156 +1,323 @@
-"""Read and check a suite file: what is compared, what wins, and how it is averaged.
+"""A suite, as its file states it: what is compared, what wins, and how it is averaged.
 
 A suite file is TOML and says *what*, never *how*: rules come from closed lists, unknown keys are
 errors, and loading one executes nothing and reads no other file.
 """
 
-import math
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BeforeValidator, Field, Strict, field_validator, model_validator
 
 from rmbench.errors import SuiteError, did_you_mean
-from rmbench.suite.toml import TomlTable
+from rmbench.suite.averages import POOLED, STEPWISE, Average, Credit, Parts, Section
+from rmbench.suite.shape import Columns, Preferred, Texts, Transcript
+from rmbench.suite.toml import KINDS, Table, read_model, read_toml
 
 __all__ = [
     "Average",
     "Columns",
     "Credit",
+    "Parts",
+    "Preferred",
     "Section",
     "Source",
     "Suite",
     "Transcript",
+    "bundled_folder",
     "find_suite",
     "list_suites",
     "load_suite",
 ]
 
-RULES: Final = ("pair", "best-of")
-EMPTY: Final = ("error", "keep")
-POOLED: Final = "comparisons"
-MAX_FILE_BYTES: Final = 1_000_000
-_PACKAGE = Path(__file__).parent.parent
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PACKAGE: Final = Path(__file__).parent.parent
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Table):
     """Where the rows come from.
 
     Attributes:
         path: a Hub data set (``org/name``), or a file or folder beside the suite file.
+        paths: several of them instead, read in this order.
         name: the Hub data set's configuration, if it has several.
+        configs: several configurations instead, read in this order.
         data_dirs: folders of the data set to read, in order; each names a subset.
         split: the split to read.
+        splits: several splits instead, read in this order.
         revision: branch, tag or commit on the Hub; what was read is recorded either way.
         comparisons: how many there must be; None leaves it unchecked.
         sha256: of the canonical comparisons, in order; None leaves it unchecked.
         empty: ``error`` refuses empty texts, ``keep`` scores and counts them.
+        wanted: what a local copy must be, in one phrase, for who has no network.
     """
 
-    path: str
+    path: str = ""
+    paths: Texts = ()
     name: str | None = None
-    data_dirs: tuple[str, ...] = ()
+    configs: Texts = ()
+    data_dirs: Texts = ()
     split: str | None = None
+    splits: Texts = ()
     revision: str | None = None
-    comparisons: int | None = None
+    comparisons: Annotated[int, Field(ge=1)] | None = None
     sha256: str | None = None
-    empty: str = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transcript:
-    """What opens a turn in a data set whose sides are whole transcripts in one text."""
-
-    user: str
-    assistant: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Which columns of a row hold the fields of a comparison.
-
-    Attributes:
-        id: columns joined by ``/``; empty means the number of the row.
-        subset: the column that names the subset; None means the folder's or split's name.
-        prompt: text or messages; None means all but the last message of each side.
-        chosen: text, a list of texts, or messages that end in the response.
-        rejected: likewise.
-        transcript: set when a side is one text that holds prompt and response.
-        scores: the columns of the annotators' scores of the chosen and of the rejected side; read
-            where a row has them, to count the comparisons whose sides were scored the same.
-    """
-
-    chosen: str
-    rejected: str
-    id: tuple[str, ...] = ()
-    subset: str | None = None
-    prompt: str | None = None
-    transcript: Transcript | None = None
-    scores: tuple[str, str] | None = None
+    empty: Literal["error", "keep"] = "error"
+    wanted: str | None = None
 
     @property
-    def needed(self) -> tuple[str, ...]:
-        """Every column that a row must have."""
-        optional = [name for name in (self.subset, self.prompt) if name is not None]
-        return (*self.id, *optional, self.chosen, self.rejected)
+    def places(self) -> tuple[str, ...]:
+        """Every path to read."""
+        return self.paths or (self.path,)
+
+    @field_validator("sha256")
+    @classmethod
+    def _check_digest(cls, digest: str | None) -> str | None:
+        if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError("{key} is not 64 lower-case hexadecimal digits; mend it")
+        return digest
+
+    @field_validator("data_dirs", "configs", "splits")
+    @classmethod
+    def _check_inside(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f'{{key}} names "{name}"; it must be a folder inside the data set')
+        return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_path(cls, content: Any) -> Any:
+        if isinstance(content, dict) and not content.keys() & {"path", "paths"}:
+            raise ValueError("path is missing; add it (a text)")
+        return content
+
+    @model_validator(mode="after")
+    def _check(self) -> "Source":
+        for one, several in (("path", "paths"), ("name", "configs"), ("split", "splits")):
+            if getattr(self, one) and getattr(self, several):
+                raise ValueError(f"{one} and {several} exclude each other; remove one")
+        return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credit:
-    """What a comparison earns: the rule, and for ``pair`` the credit of a tie in [0, 1]."""
-
-    rule: str = "pair"
-    tie: float = 0.0
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A named list of subsets; a subset without a weight counts its comparisons."""
-
-    name: str
-    subsets: tuple[str, ...]
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Average:
-    """One number for a suite: the plain mean of ``sections``, or over all comparisons if empty."""
-
-    name: str
-    sections: tuple[str, ...] = ()
-
-    @property
-    def meaning(self) -> str:
-        """One phrase that says what is averaged."""
-        if not self.sections:
-            return "every comparison counts the same"
-        return "mean of " + ", ".join(self.sections)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class Suite(Table):
     """A benchmark, as its file states it.
 
-    ``card`` maps a label of the model card's table to the section or average it shows.
+    Attributes:
+        name, title, version, reference, license: what it is.
+        source, columns, credit: where the rows come from, how one is read, what one earns.
+        sections: named lists of subsets.
+        parts: instead of them, how sections follow from the names of the subsets.
+        averages: of the sections, or of all comparisons.
+        headline: the average that ranks.
+        card: a label of the model card's table → the section or average it shows.
+        folder: of the file; no part of what the suite is.
     """
+
+    in_file: ClassVar = (
+        *("name", "title", "version", "reference", "license", "source", "columns", "credit"),
+        *("sections", "averages", "card"),
+    )
 
     name: str
     title: str
-    version: int
-    source: Source
-    columns: tuple[Columns, ...]
-    credit: Credit
-    sections: tuple[Section, ...]
-    averages: tuple[Average, ...]
-    headline: str
-    folder: Path
+    version: Annotated[int, Field(ge=1)] = 1
     reference: str | None = None
     license: str | None = None
-    card: Mapping[str, str] = field(default_factory=dict)
+    source: Source
+    columns: Annotated[tuple[Columns, ...], Strict(False), BeforeValidator(_as_list)]
+    credit: Credit = Field(default_factory=Credit)
+    sections: Annotated[tuple[Section, ...], Strict(False)] = ()
+    parts: Parts | None = None
+    averages: Annotated[tuple[Average, ...], Strict(False)] = (Average(name="pooled"),)
+    headline: str
+    card: dict[str, str] = Field(default_factory=dict)
+    folder: Path = Field(default=Path(), exclude=True, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_file(cls, content: Any) -> Any:
+        """Take the tables of a file, whose names count, as the lists that a suite has."""
+        if not isinstance(content, dict):
+            return content
+        top = dict(content)
+        if isinstance(top.get("name"), str):
+            top.setdefault("title", top["name"])
+        _read_sections(top)
+        _read_averages(top)
+        return top
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f'{{key}} = "{name}"; use lower-case letters, digits, ".", "-" and "_"'
+            )
+        return name
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: tuple[Columns, ...]) -> tuple[Columns, ...]:
+        if not columns:
+            raise ValueError("{key} must be a table [columns], or several [[columns]]")
+        return columns
+
+    @model_validator(mode="after")
+    def _check(self) -> "Suite":
+        _check_rules(self)
+        _check_averages(self)
+        known = [*(item.name for item in self.sections), *(item.name for item in self.averages)]
+        for label, name in self.card.items():
+            if name not in known and self.parts is None:
+                raise ValueError(f'[card]: {label} = "{name}"; {did_you_mean(name, known)}')
+        return self
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The subsets that sections name; empty where a subset may be called as it likes."""
+        return frozenset(name for section in self.sections for name in section.subsets)
+
+    def is_named(self, subset: str) -> bool:
+        """Return whether a subset belongs to a section, or no section is listed."""
+        if not self.named or subset in self.named:
+            return True
+        return any(name.endswith("*") and subset.startswith(name[:-1]) for name in self.named)
+
+    def resolved(self, present: Iterable[str]) -> "Suite":
+        """Return the suite with its sections as lists of the subsets that are there.
+
+        Args:
+            present: the subsets of the data, in their order.
+
+        Raises:
+            SuiteError: an average names a section that the data does not give.
+        """
+        if self.parts is None and not any("*" in name for s in self.sections for name in s.subsets):
+            return self
+        present = list(dict.fromkeys(present))
+        sections = tuple(item.expanded(present) for item in self.sections)
+        inner: tuple[Average, ...] = ()
+        if self.parts is not None:
+            sections, inner = self.parts.sections(present)
+        whole = tuple(item.name for item in inner) or tuple(item.name for item in sections)
+        averages = tuple(
+            item.model_copy(update={"sections": whole}) if item.of_all else item
+            for item in self.averages
+        )
+        known = {item.name for item in sections}
+        known |= {item.name for item in (*inner, *averages)}
+        for average in averages:
+            for name in average.sections:
+                if name not in known:
+                    raise SuiteError(
+                        f'suite "{self.name}": [averages]: [{average.name}]: no section is called'
+                        f' "{name}" on this data; {did_you_mean(name, known)}'
+                    )
+        update = {"sections": sections, "averages": (*inner, *averages), "parts": None}
+        return self.model_copy(update=update)
+
+
+def _read_sections(top: dict[str, Any]) -> None:
+    sections = top.get("sections")
+    if "sections" not in top:
+        columns = _as_list(top.get("columns"))
+        named = isinstance(columns, list) and any(
+            isinstance(shape, dict) and "section" in shape for shape in columns
+        )
+        if named:
+            top.setdefault("parts", {"part": 1})
+    if not isinstance(sections, dict):
+        return
+    if "part" in sections and not isinstance(sections["part"], list | dict):
+        top["parts"] = top.pop("sections")
+        return
+    top["sections"] = [_named(name, item, "sections") for name, item in sections.items()]
+
+
+def _named(name: str, item: Any, table: str) -> Any:
+    if isinstance(item, list) and table == "sections":
+        return {"name": name, "subsets": item}
+    if not isinstance(item, dict):
+        kind = KINDS.get(type(item), type(item).__name__)
+        raise ValueError(f"[{table}]: {name} is {kind}; it must be a table")
+    if "name" in item:
+        raise ValueError(f'[{table}]: [{name}]: unknown key "name"; remove it')
+    return {"name": name, **item}
+
+
+def _read_averages(top: dict[str, Any]) -> None:
+    averages = top.get("averages")
+    if "averages" in top and not isinstance(averages, dict):
+        return
+    tables = dict(averages or {})
+    headline = tables.pop("headline", None)
+    names = list(tables) or ["pooled"]
+    if headline is None and len(names) > 1:
+        raise ValueError("[averages]: headline is missing; name the average that ranks")
+    if headline is not None and (not isinstance(headline, str) or headline not in names):
+        remedy = did_you_mean(str(headline), names)
+        raise ValueError(f'[averages]: headline = "{headline}"; {remedy}')
+    top["headline"] = headline or names[0]
+    if tables:
+        top["averages"] = [_average(name, item) for name, item in tables.items()]
+    else:
+        top.pop("averages", None)
+
+
+def _average(name: str, item: Any) -> Any:
+    if isinstance(item, str):
+        if item != POOLED:
+            raise ValueError(f'[averages]: {name} = "{item}"; {did_you_mean(item, [POOLED])}')
+        return {"name": name}
+    body = _named(name, item, "averages")
+    if not item.keys() & {"mean", "cells"}:
+        raise ValueError(f"[averages]: [{name}]: mean is missing; add it (a list)")
+    return body
+
+
+def _check_rules(suite: Suite) -> None:
+    """Refuse rules that cannot mean anything of such rows, or that do not go together."""
+    styled = suite.credit.rules & {"styles"}
+    for average in suite.averages:
+        if average.cells is not None and not styled:
+            raise ValueError(
+                f'[averages]: [{average.name}]: cells goes with rule "styles" alone; remove it'
+            )
+    for shape in suite.columns:
+        is_stepwise = shape.steps is not None
+        if len(suite.columns) == 1 and is_stepwise != bool(suite.credit.rules & STEPWISE):
+            raise ValueError(
+                "[credit]: steps in [columns] and the rules first-error and steps go together;"
+                " give both or neither"
+            )
+
+
+def _check_averages(suite: Suite) -> None:
+    sections = [section.name for section in suite.sections]
+    known = list(sections)
+    is_open = suite.parts is not None
+    for average in suite.averages:
+        if average.name in sections:
+            raise ValueError(
+                f'[averages]: "{average.name}" is a section too; give the average another name'
+            )
+        for name in average.sections:
+            if name not in known and not is_open:
+                remedy = did_you_mean(name, known)
+                raise ValueError(
+                    f'[averages]: [{average.name}]: no section is called "{name}"; {remedy}'
+                )
+        if average.of_all and not is_open and not sections:
+            raise ValueError(f"[averages]: [{average.name}]: there are no sections; name some")
+        known.append(average.name)
 
 
 def list_suites() -> list[str]:
@@ -194,232 +361,32 @@ def load_suite(name: str) -> Suite:
     """
     try:
         path = find_suite(name)
-        content = _read_toml(path)
+        content = read_toml(path)
     except OSError as error:
         raise SuiteError(
             f"{name}: cannot be read: {error.strerror}; check path and rights"
         ) from None
-    return _suite(TomlTable(str(path), content), path.parent)
+    return suite_of(content, path)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SuiteError(f"{path}: larger than {MAX_FILE_BYTES} bytes; is it a suite file?")
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"{path}: not UTF-8: {error}; convert the file") from None
-    except ValueError as error:  # not only TOMLDecodeError: also a number of 5,000 digits
-        raise SuiteError(f"{path}: not TOML: {error}; mend the syntax") from None
-    except RecursionError:
-        raise SuiteError(f"{path}: nested too deeply; a suite file has two levels") from None
+def suite_of(content: Mapping[str, Any], path: Path) -> Suite:
+    """Return the suite that the content of a file states.
 
+    Args:
+        content: as TOML gives it.
+        path: of the file, for messages; what a suite reads stands beside it.
 
-def _suite(top: TomlTable, folder: Path) -> Suite:
-    name = top.take("name", str)
-    if not _NAME.fullmatch(name):
-        raise SuiteError(
-            f'{top.place}: name = "{name}"; use lower-case letters, digits, ".", "-" and "_"'
-        )
-    sections = _sections(top.table("sections", default={}))
-    averages, headline = _averages(top.table("averages", default={}), sections)
-    suite = Suite(
-        name=name,
-        title=top.take("title", str, default=name),
-        version=_positive(top, "version", default=1),
-        reference=top.take("reference", str, default=None),
-        license=top.take("license", str, default=None),
-        source=_source(top.table("source"), folder),
-        columns=_columns(top),
-        credit=_credit(top.table("credit", default={})),
-        sections=sections,
-        averages=averages,
-        headline=headline,
-        card=_card(top.table("card", default={}), sections, averages),
-        folder=folder,
-    )
-    top.done()
-    return suite
-
-
-def _positive(table: TomlTable, key: str, *, default: int | None) -> Any:
-    value = table.take(key, int, default=default)
-    if value is not None and value < 1:
-        raise SuiteError(f"{table.place}: {key} = {value}; it must be 1 or more")
-    return value
-
-
-def _source(table: TomlTable, folder: Path) -> Source:
-    source = Source(
-        path=_inside(table, folder),
-        name=table.take("name", str, default=None),
-        data_dirs=_data_dirs(table),
-        split=table.take("split", str, default=None),
-        revision=table.take("revision", str, default=None),
-        comparisons=_positive(table, "comparisons", default=None),
-        sha256=table.take("sha256", str, default=None),
-        empty=table.choice("empty", EMPTY, default="error"),
-    )
-    if source.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", source.sha256):
-        raise SuiteError(f"{table.place}: sha256 is not 64 lower-case hexadecimal digits; mend it")
-    table.done()
-    return source
-
-
-def _data_dirs(table: TomlTable) -> tuple[str, ...]:
-    names = table.texts("data_dirs", default=[])
-    for name in names:
-        if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
+    Raises:
+        SuiteError: it breaks a rule; the message names file and key.
+    """
+    suite = read_model(Suite, content, str(path))
+    for place in suite.source.places:
+        is_plain = place.strip() and "\0" not in place and "\\" not in place
+        folder = path.parent
+        if not is_plain or not (folder / place).resolve().is_relative_to(folder.resolve()):
+            key = "paths" if suite.source.paths else "path"
             raise SuiteError(
-                f'{table.place}: data_dirs names "{name}"; it must be a folder inside the data set'
+                f'{path}: [source]: {key} = "{place}" is not in the folder of the suite file;'
+                " give org/name of the Hub, or a file beside the suite file"
             )
-    return names
-
-
-def _inside(table: TomlTable, folder: Path) -> str:
-    """Return ``path`` once it is sure not to leave the suite's folder."""
-    path: str = table.take("path", str)
-    is_plain = path.strip() and "\0" not in path and "\\" not in path
-    if not is_plain or not (folder / path).resolve().is_relative_to(folder.resolve()):
-        raise SuiteError(
-            f'{table.place}: path = "{path}" is not in the folder of the suite file;'
-            " give org/name of the Hub, or a file beside the suite file"
-        )
-    return path
-
-
-def _columns(top: TomlTable) -> tuple[Columns, ...]:
-    """Read ``[columns]``, or ``[[columns]]``: shapes of a row, the first that fits is used."""
-    key = "columns"
-    if isinstance(top.content.get(key), dict):
-        return (_shape(top.table(key)),)
-    shapes = top.take(key, list)
-    if not shapes or not all(isinstance(shape, dict) for shape in shapes):
-        raise SuiteError(f"{top.place}: columns must be a table [columns], or several [[columns]]")
-    return tuple(_shape(TomlTable(f"{top.place}: [[{key}]]", shape)) for shape in shapes)
-
-
-def _shape(table: TomlTable) -> Columns:
-    transcript = None
-    if "transcript" in table.content:
-        marks = table.table("transcript")
-        transcript = Transcript(
-            user=marks.take("user", str), assistant=marks.take("assistant", str)
-        )
-        marks.done()
-        if not transcript.user.strip() or not transcript.assistant.strip():
-            raise SuiteError(f"{marks.place}: a mark is blank; give the text that opens a turn")
-    shape = Columns(
-        id=table.texts("id", default=[]),
-        subset=table.take("subset", str, default=None),
-        prompt=table.take("prompt", str, default=None),
-        chosen=table.take("chosen", str),
-        rejected=table.take("rejected", str),
-        transcript=transcript,
-        scores=_scores(table),
-    )
-    table.done()
-    if transcript is not None and shape.prompt is not None:
-        raise SuiteError(f"{table.place}: prompt and transcript exclude each other; remove one")
-    return shape
-
-
-def _scores(table: TomlTable) -> tuple[str, str] | None:
-    match table.texts("scores", default=[]):
-        case ():
-            return None
-        case (chosen, rejected):
-            return chosen, rejected
-        case names:
-            raise SuiteError(
-                f"{table.place}: scores names {len(names)} columns; name two, the score of the"
-                " chosen side and that of the rejected one"
-            )
-
-
-def _credit(table: TomlTable) -> Credit:
-    if "tie" in table.content and table.content.get("rule") == "best-of":
-        raise SuiteError(f'{table.place}: tie goes with rule "pair" alone; remove it')
-    credit = Credit(
-        rule=table.choice("rule", RULES, default="pair"),
-        tie=table.take("tie", float, default=0.0),
-    )
-    if not 0.0 <= credit.tie <= 1.0:
-        raise SuiteError(f"{table.place}: tie = {credit.tie}; a credit lies between 0 and 1")
-    table.done()
-    return credit
-
-
-def _sections(table: TomlTable) -> tuple[Section, ...]:
-    sections = []
-    for name in list(table.content):
-        if isinstance(table.content[name], list):
-            sections.append(Section(name=name, subsets=table.texts(name)))
-        else:
-            sections.append(_weighted_section(name, table.table(name)))
-        if not sections[-1].subsets:
-            raise SuiteError(f"{table.place}: {name} is empty; name its subsets or remove it")
-    return tuple(sections)
-
-
-def _weighted_section(name: str, table: TomlTable) -> Section:
-    subsets = table.texts("subsets")
-    weights = table.table("weights", default={})
-    table.done()
-    for subset in list(weights.content):
-        if subset not in subsets:
-            remedy = did_you_mean(subset, subsets)
-            raise SuiteError(f'{weights.place}: "{subset}" is not in subsets; {remedy}')
-    section = Section(
-        name=name,
-        subsets=subsets,
-        weights={subset: weights.take(subset, float) for subset in list(weights.content)},
-    )
-    for subset, weight in section.weights.items():
-        if not 0.0 < weight < math.inf:
-            raise SuiteError(f"{weights.place}: {subset} = {weight}; it must be finite and above 0")
-    return section
-
-
-def _averages(table: TomlTable, sections: tuple[Section, ...]) -> tuple[tuple[Average, ...], str]:
-    """Return the averages and the name of the one that ranks."""
-    headline = table.take("headline", str, default=None)
-    names = {section.name for section in sections}
-    averages = [_average(table, name, names) for name in list(table.content)]
-    averages = averages or [Average(name="pooled")]
-    known = [average.name for average in averages]
-    if headline is None and len(known) > 1:
-        raise SuiteError(f"{table.place}: headline is missing; name the average that ranks")
-    if headline is not None and headline not in known:
-        raise SuiteError(f'{table.place}: headline = "{headline}"; {did_you_mean(headline, known)}')
-    return tuple(averages), headline or known[0]
-
-
-def _average(table: TomlTable, name: str, sections: set[str]) -> Average:
-    if name in sections:
-        raise SuiteError(f'{table.place}: "{name}" is a section too; give the average another name')
-    if isinstance(table.content[name], str):
-        table.choice(name, (POOLED,), default=POOLED)
-        return Average(name=name)
-    body = table.table(name)
-    mean = body.texts("mean")
-    body.done()
-    for section in mean:
-        if section not in sections:
-            remedy = did_you_mean(section, sections)
-            raise SuiteError(f'{body.place}: no section is called "{section}"; {remedy}')
-    if not mean:
-        raise SuiteError(f"{body.place}: mean is empty; name the sections to average")
-    return Average(name=name, sections=mean)
-
-
-def _card(
-    table: TomlTable, sections: tuple[Section, ...], averages: tuple[Average, ...]
-) -> dict[str, str]:
-    known = [section.name for section in sections] + [average.name for average in averages]
-    card = {label: table.take(label, str) for label in list(table.content)}
-    for label, name in card.items():
-        if name not in known:
-            remedy = did_you_mean(name, known)
-            raise SuiteError(f'{table.place}: {label} = "{name}"; {remedy}')
-    return card
+    return suite.model_copy(update={"folder": path.parent})

@@ -3,8 +3,11 @@
 import hashlib
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +30,11 @@ class Contents:
         sides: number of chosen and of rejected responses of each comparison.
         differences: chosen minus rejected length of each, see ``Comparison.length_difference``.
         sha256: of the canonical comparisons of the whole suite, in hexadecimal.
+        clusters: a number for each comparison; those of one sample (one prompt, or what the suite
+            says) share it.
         audit: comparisons counted as ``identical_responses``, ``duplicates``, ``empty``, and, where
-            the suite names the columns of scores, ``equal_scores``: None if no row has them.
+            the suite names the columns of scores, ``equal_scores``: None if no row has them. Rows
+            that the suite leaves out are counted as ``left_out``, by why.
     """
 
     ids: list[str]
@@ -36,7 +42,13 @@ class Contents:
     sides: list[tuple[int, int]]
     differences: "array[int]"
     sha256: str
-    audit: Mapping[str, int | None]
+    audit: Mapping[str, Any]
+    clusters: "array[int]"
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether any two comparisons are of one sample."""
+        return len(set(self.clusters)) < len(self.clusters)
 
     def only(self, indices: list[int]) -> "Contents":
         """Return the entries at ``indices``; ``sha256`` stays the whole suite's."""
@@ -46,6 +58,7 @@ class Contents:
             subsets=[self.subsets[i] for i in indices],
             sides=[self.sides[i] for i in indices],
             differences=array("i", [self.differences[i] for i in indices]),
+            clusters=array("i", [self.clusters[i] for i in indices]),
         )
 
 
@@ -98,6 +111,7 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
         raise SuiteError(f'suite "{suite.name}": limit = {limit}; it must be 1 or more')
     rows = open_rows(suite, data=data)
     contents = _scan(suite, rows)
+    suite = suite.resolved(contents.subsets)
     _check_contents(suite, contents, rows.origin)
     total = len(contents.ids)
     if limit is None or limit >= total:
@@ -107,7 +121,7 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
     return Feed(suite=suite, rows=rows, contents=part, indices=indices)
 
 
-def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, int | None]:
+def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, Any]:
     """Return the audit of a part of a suite."""
     tally = _Tally()
     seen: set[bytes] = set()
@@ -133,8 +147,8 @@ class _Tally:
         self.scored += read.is_even is not None
         self.even += bool(read.is_even)
 
-    def audit(self, suite: Suite, *, duplicates: int) -> dict[str, int | None]:
-        counts: dict[str, int | None] = {"identical_responses": self.identical}
+    def audit(self, suite: Suite, *, duplicates: int) -> dict[str, Any]:
+        counts: dict[str, Any] = {"identical_responses": self.identical}
         counts |= {"duplicates": duplicates, "empty": self.empty}
         if any(shape.scores for shape in suite.columns):
             counts["equal_scores"] = self.even if self.scored else None
@@ -145,15 +159,16 @@ def _scan(suite: Suite, rows: Rows) -> Contents:
     digest = hashlib.sha256()
     tally = _Tally()
     ids: dict[str, None] = {}  # a dict is an ordered set
-    fingerprints = bytearray()
+    fingerprints, samples = bytearray(), bytearray()
+    left_out: Counter[str] = Counter()
     subsets, sides, differences = [], [], array("i")
     # A million comparisons share a few names and shapes: each is kept once.
     names: dict[str, str] = {}
     shapes: dict[tuple[int, int], tuple[int, int]] = {}
-    for number, read in enumerate(read_comparisons(suite, rows), 1):
+    for read in read_comparisons(suite, rows, left_out):
         comparison = read.comparison
         if comparison.id in ids:
-            raise DataError(_duplicate(rows, comparison.id, number))
+            raise DataError(_duplicate(suite, rows, comparison.id))
         ids[comparison.id] = None
         subsets.append(names.setdefault(comparison.subset, comparison.subset))
         shape = (len(comparison.chosen), len(comparison.rejected))
@@ -161,20 +176,33 @@ def _scan(suite: Suite, rows: Rows) -> Contents:
         differences.append(comparison.length_difference())
         digest.update(read.line)
         fingerprints += fingerprint(read.line)
+        samples += read.cluster
         tally.add(read)
     duplicates = len(ids) - len(np.unique(np.frombuffer(fingerprints, dtype="V16")))
+    audit = tally.audit(suite, duplicates=duplicates)
+    if left_out:
+        audit["left_out"] = dict(left_out)
+    _, clusters = np.unique(np.frombuffer(samples, dtype="V16"), return_inverse=True)
     return Contents(
         ids=list(ids),
         subsets=subsets,
         sides=sides,
         differences=differences,
         sha256=digest.hexdigest(),
-        audit=tally.audit(suite, duplicates=duplicates),
+        audit=audit,
+        clusters=array("i", clusters.astype(np.int32).tobytes()),
     )
 
 
-def _duplicate(rows: Rows, identity: str, number: int) -> str:
-    place = next(row.place for i, row in enumerate(rows, 1) if i == number)
+def _duplicate(suite: Suite, rows: Rows, identity: str) -> str:
+    place, found = "", 0
+    for row in rows:
+        alone = replace(rows, read=partial(iter, [row]))
+        for read in read_comparisons(suite, alone):
+            found += read.comparison.id == identity
+        if found > 1:
+            place = row.place
+            break
     return f'{place}: id "{identity}" stands in an earlier row too; ids must be unique'
 
 

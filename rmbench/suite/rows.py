@@ -11,6 +11,7 @@ from rmbench.errors import DataError, enclosed
 from rmbench.suite.definition import Source, Suite
 from rmbench.suite.formats import FORMATS, format_of, read_file
 from rmbench.suite.hub import hub_failure, spare_retries
+from rmbench.suite.parts import Part, axes_of, parts_of
 
 __all__ = ["Row", "Rows", "open_rows"]
 
@@ -33,14 +34,16 @@ _SPLITS: Final = {
 class Row(NamedTuple):
     """One row and where it stands.
 
-    ``place`` is for error messages; ``part`` the data folder it came from, if the source names
-    several; ``number`` counts from 0 within the part.
+    ``place`` is for error messages; ``part`` the part of the source that it came from, if there are
+    several; ``number`` counts from 0 within the part; ``where`` says where it was found (``path``,
+    ``config``, ``split``, ``folder``, ``file``), and is one object for the rows of one file.
     """
 
     place: str
     part: str | None
     number: int
     fields: Mapping[str, Any]
+    where: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,14 @@ class Rows:
         return self.read()
 
 
+class _Files(NamedTuple):
+    """The files of one part, and the folder that they lie in."""
+
+    part: Part
+    folder: Path
+    paths: list[Path]
+
+
 def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
     """Return the rows of a suite: from beside its file where they are there, else from the Hub.
 
@@ -76,17 +87,18 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
     source = suite.source
     if data is not None:
         return _open_local(Path(data), source)
-    beside = suite.folder / source.path
-    if _exists(beside):
-        return _open_local(beside, source)
-    if format_of(beside) is not None:
-        raise DataError(f"{beside}: no such file; the suite's [source] names it")
-    if _exists(Path(source.path)):  # which datasets would read in its place, without a word
-        raise DataError(
-            f"{source.path}: the working directory has something of this name, which would be read"
-            " in place of the Hub's data set; work in another directory, or pass"
-            f" --data {suite.name}=PATH"
-        )
+    for path in source.places:
+        beside = suite.folder / path
+        if _exists(beside):
+            return _open_local(beside, source)
+        if format_of(beside) is not None:
+            raise DataError(f"{beside}: no such file; the suite's [source] names it")
+        if _exists(Path(path)):  # which datasets would read in its place, without a word
+            raise DataError(
+                f"{path}: the working directory has something of this name, which would be read"
+                " in place of the Hub's data set; work in another directory, or pass"
+                f" --data {suite.name}=PATH"
+            )
     return _open_hub(suite)
 
 
@@ -111,18 +123,54 @@ def _exists(path: Path) -> bool:
         ) from None
 
 
-def _find_parts(path: Path, source: Source) -> list[tuple[str | None, list[Path]]]:
-    """Return the files to read, by data folder; one part without a name if there are none."""
+def _find_parts(path: Path, source: Source) -> list[_Files]:
+    """Return the files to read, by part; one part without a name if there are none."""
     if path.is_file():
         if format_of(path) is None:
             raise DataError(f"{path}: unknown format; known: {', '.join(FORMATS)}, each also .gz")
-        return [(None, [path])]
-    missing = [name for name in source.data_dirs if not (path / name).is_dir()]
-    if len(missing) == len(source.data_dirs):
-        return [(None, _find_files(path, source.split))]
+        return [_Files(Part(None, {}), path.parent, [path])]
+    folders = [(Part(None, {}), path)]
+    for kind, names in axes_of(source).items():
+        folders = [inner for outer in folders for inner in _below(*outer, kind, names)]
+    return [part for place in folders for part in _splits(*place, source)]
+
+
+def _below(part: Part, folder: Path, kind: str, names: Sequence[str]) -> list[tuple[Part, Path]]:
+    """Return the folders of these names, or the folder itself if it has none of them."""
+    missing = [name for name in names if not (folder / name).is_dir()]
+    if len(missing) == len(names):
+        return [(part, folder)]
     if missing:
-        raise DataError(f'{path}: no folder "{missing[0]}"; the suite reads every one of data_dirs')
-    return [(name, _find_files(path / name, source.split)) for name in source.data_dirs]
+        key = {"path": "paths", "config": "configs", "folder": "data_dirs"}[kind]
+        raise DataError(f'{folder}: no folder "{missing[0]}"; the suite reads every one of {key}')
+    return [(_named(part, kind, name), folder / name) for name in names]
+
+
+def _named(part: Part, kind: str, name: str) -> Part:
+    return Part("/".join(filter(None, (part.name, name))), {**part.where, kind: name})
+
+
+def _splits(part: Part, folder: Path, source: Source) -> list[_Files]:
+    if not source.splits:
+        return [_Files(part, folder, _find_files(folder, source.split))]
+    paths = _data_files(folder)
+    found = {split: _named_after(split, paths, folder) for split in source.splits}
+    missing = [split for split, chosen in found.items() if not chosen]
+    if len(missing) == len(found):
+        return [_Files(part, folder, paths)]
+    if missing:
+        raise DataError(f'{folder}: no file is named after the split "{missing[0]}"; add it')
+    return [_Files(_named(part, "split", split), folder, chosen) for split, chosen in found.items()]
+
+
+def _named_after(split: str, paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Return the files that, or a folder above them, are named after a split."""
+    named = re.compile(rf"{re.escape(split)}([-.].*)?")
+    return [
+        path
+        for path in paths
+        if any(named.fullmatch(name) for name in path.relative_to(folder).parts)
+    ]
 
 
 def _find_files(folder: Path, split: str | None) -> list[Path]:
@@ -136,13 +184,9 @@ def _find_files(folder: Path, split: str | None) -> list[Path]:
     if split is None:
         _check_one_split(folder, paths)
         return paths
-    named = re.compile(rf"{re.escape(split)}([-.].*)?")
-    chosen = [
-        path
-        for path in paths
-        if any(named.fullmatch(name) for name in path.relative_to(folder).parts)
-    ]
-    if chosen or named.fullmatch(folder.absolute().name):
+    chosen = _named_after(split, paths, folder)
+    own = Path(folder.absolute().name)
+    if chosen or _named_after(split, [own], Path()):
         return chosen or paths
     if len({re.sub(r"\d+", "", str(path)) for path in paths}) > 1:
         names = ", ".join(path.name for path in paths[:3])
@@ -197,13 +241,22 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "__")) for part in path.parts)
 
 
-def _read_parts(parts: Sequence[tuple[str | None, list[Path]]]) -> Iterator[Row]:
-    for part, paths in parts:
+def _read_parts(parts: Sequence[_Files]) -> Iterator[Row]:
+    for part, folder, paths in parts:
         number = 0
         for path in paths:
+            where = {**_place_of(path.relative_to(folder)), **part.where}
             for place, fields in read_file(path):
-                yield Row(place, part, number, fields)
+                yield Row(place, part.name, number, fields, where)
                 number += 1
+
+
+def _place_of(path: Path) -> dict[str, str]:
+    """Return folder and file of a path below the one that is read, the file without suffix."""
+    stem = re.sub(r"(\.[a-z]+)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    folder = path.parent.as_posix()
+    where = {"file": stem if folder == "." else f"{folder}/{stem}"}
+    return where if folder == "." else {"folder": folder, **where}
 
 
 # --- data sets: saved to disk, or on the Hub -----------------------------------------------------
@@ -222,11 +275,17 @@ def _open_saved(folder: Path, source: Source) -> Rows:
     except (OSError, ValueError, KeyError) as error:
         finding = f"not a saved data set: {_first_line(error)}"
         raise DataError(f"{folder}: {finding}; save or copy it again") from None
-    dataset = _one_split(saved, source.split, str(folder))
+    if source.splits and not isinstance(saved, datasets.Dataset):
+        loaded = [
+            (Part(split, {"split": split}), _one_split(saved, split, str(folder)))
+            for split in source.splits
+        ]
+    else:
+        loaded = [(Part(None, {}), _one_split(saved, source.split, str(folder)))]
     return Rows(
         origin=folder.absolute().name,
         revision=None,
-        read=lambda: _read_datasets([(None, dataset)], str(folder)),
+        read=lambda: _read_datasets(loaded, str(folder)),
     )
 
 
@@ -252,20 +311,21 @@ def _open_hub(suite: Suite) -> Rows:
 
     source = suite.source
     loaded = []
-    for part in source.data_dirs or (None,):
-        with enclosed(partial(_hub_refusal, suite)):
+    for part, path in parts_of(source):
+        split = part.where.get("split")
+        with enclosed(partial(_hub_refusal, suite, path)):
             dataset = datasets.load_dataset(
-                source.path,
-                source.name,
-                data_dir=part,
-                split=source.split,
+                path,
+                part.where.get("config"),
+                data_dir=part.where.get("folder"),
+                split=split,
                 revision=source.revision,
             )
-        loaded.append((part, _one_split(dataset, source.split, source.path)))
+        loaded.append((part, _one_split(dataset, split, path)))
     return Rows(
-        origin=source.path,
+        origin=", ".join(source.places),
         revision=_commit_in_cache(loaded[0][1]) or source.revision,
-        read=lambda: _read_datasets(loaded, source.path),
+        read=lambda: _read_datasets(loaded, source.places[0]),
     )
 
 
@@ -276,22 +336,24 @@ def _commit_in_cache(dataset: Any) -> str | None:
     return found[-1] if found else None
 
 
-def _hub_refusal(suite: Suite, error: BaseException) -> DataError:
-    local = f"pass --data {suite.name}=PATH with a local copy"
+def _hub_refusal(suite: Suite, path: str, error: BaseException) -> DataError:
+    splits = ", ".join(suite.source.splits) or suite.source.split
+    wanted = f" ({suite.source.wanted})" if suite.source.wanted else ""
+    local = f"pass --data {suite.name}=PATH with a local copy{wanted}"
     meaning = hub_failure(error, local=local, remedy="check [source]")
-    return DataError(f"{suite.source.path} (split {suite.source.split}): {meaning}")
+    return DataError(f"{path} (split {splits}): {meaning}")
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _read_datasets(parts: Sequence[tuple[str | None, Any]], name: str) -> Iterator[Row]:
+def _read_datasets(parts: Sequence[tuple[Part, Any]], name: str) -> Iterator[Row]:
     for part, dataset in parts:
-        where = name if part is None else f"{name}/{part}"
+        where = name if part.name is None else f"{name}/{part.name}"
         number = 0
         # As Arrow has them, so that no picture is decoded that nobody asked for.
         for batch in dataset.with_format("arrow").iter(_BATCH):
             for fields in batch.to_pylist():
-                yield Row(f"{where}, row {number + 1}", part, number, fields)
+                yield Row(f"{where}, row {number + 1}", part.name, number, fields, part.where)
                 number += 1

@@ -35,7 +35,7 @@ def length_part(material: Material, names: Sequence[str]) -> dict[str, Any] | No
         " rejected one; the table below has the sides of zero.",
     )
     return {
-        "figure": length_plot(biases, label, tie=material.suite.credit.tie, width=WIDTH),
+        "figure": length_plot(biases, label, tie=material.suite.credit.credit_of_tie, width=WIDTH),
         "heads": _heads(biases[0]),
         "rows": [
             {"name": name, "cells": [cell(item) for item in (b.longer, b.equal, b.shorter)]}
