@@ -97,7 +97,9 @@ def test_a_system_prompt_without_a_template_is_refused() -> None:
 def test_bos_and_eos_are_as_often_there_as_asked(
     written: int, choice: str, expected: int | None
 ) -> None:
-    text = "<s>" * written + "{{ messages[-1].content }}" + "</s>" * written
+    text = (
+        "<s>" * written + "{{ messages[0].content }}{{ messages[-1].content }}" + "</s>" * written
+    )
     ids = ids_of(text, bos=choice, eos=choice)
     count = written if expected is None else expected
     assert ids[: count + 1].count(models.BOS) == count == ids.count(models.BOS)
@@ -111,8 +113,8 @@ def test_marks_inside_the_text_stay_where_they_are() -> None:
 
 
 def test_truncation_from_the_left_keeps_the_bos_that_was_asked_for() -> None:
-    ids = ids_of("{{ messages[-1].content }}", bos="always", max_length=3)
-    assert ids == [models.BOS, *ids_of("{{ messages[-1].content }}")[-2:]]
+    ids = ids_of("{{ messages[0].content }}{{ messages[-1].content }}", bos="always", max_length=3)
+    assert ids == [models.BOS, *ids_of("{{ messages[0].content }}{{ messages[-1].content }}")[-2:]]
 
 
 @pytest.mark.parametrize("mark", ["bos", "eos"])

@@ -1,20 +1,24 @@
-"""Chat templates: what transformers writes, within limits of time and size."""
+"""Chat templates and tokenizers: what transformers writes, within limits of time and memory."""
 
 from __future__ import annotations
 
-import threading
-import time
+import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import models
 import pytest
+import tokenizers
 from transformers import AutoTokenizer
 
+from rmbench.checkpoint import enclosure
 from rmbench.checkpoint import template as chat_template
-from rmbench.checkpoint.encode import Template, render
+from rmbench.checkpoint.chat import Template
+from rmbench.checkpoint.encode import encode
 from rmbench.checkpoint.template import render_template
+from rmbench.checkpoint.writing import render, render_all, token_ids, with_parts
 from rmbench.errors import ScorerError
 from rmbench.suite.comparison import Conversation, Message
 
@@ -25,7 +29,6 @@ TURNS = [
     {"role": "assistant", "content": "Because 'so' & thus, é."},
 ]
 CONVERSATION = Conversation((Message("user", "Why?"),), "So.", "a/1, chosen")
-START = "{% set ns = namespace(x='a' * 1000) %}"
 
 
 def ours(source: str) -> str:
@@ -99,128 +102,74 @@ def test_a_tokenizer_that_writes_by_code_of_its_own_is_told_no_date() -> None:
         render(CONVERSATION, dated, own)
 
 
-# --- time ----------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 ENDLESS = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-    "conditions of loops": "{% for a in range(99999) %}{% for b in range(99999) if false %}"
-    "{% endfor %}{% endfor %}",
+    "one step on what is shared": "{% set ns = namespace(a=['x'], b=['x']) %}"
+    "{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}"
+    "{{ ns.a == ns.b }}",
+    "one filter": "{{ ('a' * 10000000) | wordwrap(1) | length }}",
     "macros": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}"
     "{{ f(100) }}",
-    "loops that call themselves": "{% for a in range(99999) recursive %}{% if loop.depth < 9 %}"
-    "{{ loop(range(99999)) }}{% endif %}{% endfor %}",
-    "filters": "{% set x = range(9999) | list %}{% for i in range(99999) %}"
-    "{% set y = x | sort | unique | list %}{% endfor %}",
-    "a text that is long": "{% for a in messages[1].content * 9999 %}"
-    "{% for b in messages[1].content * 9999 %}{{ '' }}{% endfor %}{% endfor %}",
 }
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.1)
-
-
-@pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
-def test_a_template_that_takes_too_long_stops_at_the_limit(source: str) -> None:
-    start = time.thread_time()
-    with pytest.raises(jinja2.TemplateRuntimeError) as error:
-        ours(source)
-    assert str(error.value) == "it computes for more than 0.1 s, the limit for one conversation"
-    assert time.thread_time() - start < 2
-
-
-@pytest.mark.usefixtures("hurried")
-def test_the_limit_of_time_is_that_of_the_thread_that_writes() -> None:
-    found: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            ours(ENDLESS["loops"])
-        except jinja2.TemplateRuntimeError as error:
-            found.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():  # the main thread has time of its own
-        assert ours("{{ messages[1].role }}") == "user"
-    assert len(found) == 1
-
-
-@pytest.mark.usefixtures("hurried")
-def test_a_user_reads_one_line_that_names_conversation_limit_and_remedy() -> None:
+def refused(source: str) -> str:
     with pytest.raises(ScorerError) as error:
-        render(CONVERSATION, Template(name="own.jinja", text=ENDLESS["loops"]), WORDS)
-    assert str(error.value) == (
-        "a/1, chosen: the template own.jinja fails: it computes for more than 0.1 s, the limit for"
-        " one conversation; mend it, or give another with --template FILE"
+        render(CONVERSATION, Template(name="own.jinja", text=source), WORDS)
+    return str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer of the processor")
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_a_template_that_takes_too_long_ends_at_the_limit(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enclosure, "MAX_SECONDS", 0.2)
+    assert refused(source) == (
+        "a/1, chosen: the template own.jinja fails: it computes for more than 0.2 s, the limit for"
+        " short texts; mend it, or give another with --template FILE"
     )
-
-
-def test_the_time_of_one_conversation_is_not_counted_for_the_next() -> None:
-    ours("{% for a in range(99999) %}{% endfor %}")
-    assert ours("{{ messages[1].role }}") == "user"
-
-
-# --- size ----------------------------------------------------------------------------------------
-
-
-def grown(step: str) -> str:
-    """Return a template that takes a step 99 times, each of which doubles ``ns.x``."""
-    return f"{START}{{% for i in range(99) %}}{step}{{% endfor %}}{{{{ ns.x }}}}"
+    # What comes after it is not concerned.
+    assert render(CONVERSATION, Template(name="x", text=models.CHAT), WORDS)
 
 
 TOO_LARGE = {
-    "a text repeated": "{{ 'a' * 10**9 }}",
+    "a text repeated": "{{ 'a' * 10**10 }}",
     "a list repeated": "{{ [0] * 10**9 }}",
-    "a number before a text": "{{ 10**9 * 'a' }}",
-    "a text in the middle of nothing": "{{ 'a' | center(10**9) }}",
-    "the same by its method": "{{ 'a'.ljust(10**9) }}",
-    "the same by another filter": "{{ range(9) | map('center', 10**9) | list }}",
-    "a wide number": "{{ '%0999999999d' % 1 }}",
-    "a number as wide as given": "{{ '%*d' % (999999999, 1) }}",
-    "a wide field": "{{ '{:>999999999}'.format(1) }}",
-    "a field as wide as given": "{{ '{:>{w}}'.format(1, w=999999999) }}",
-    "many fields": "{{ ('{0}' * 9999).format('a' * 99999) }}",
-    "many fields of the old kind": "{{ ('%s' * 9999) % ('a' * 99999) }}",
-    "tabs": "{{ '\t'.expandtabs(10**9) }}",
-    "letters for a letter": "{{ ('a' * 9999).translate({97: 'b' * 99999}) }}",
-    "a text between texts": "{{ ('a' * 9999999).join('b' * 9999) }}",
-    "many texts": "{{ (['a' * 999999] * 999) | join('x') }}",
-    "many lines moved": "{{ ('\n' * 99999) | indent(99999) }}",
-    "many lines broken": "{{ ('a ' * 99999) | wordwrap(1, wrapstring='b' * 9999) }}",
-    "a deep list": grown("{% set ns.x = [ns.x, ns.x] %}"),
-    "a deep list as JSON": grown("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x | tojson }}",
-    "the template's letters": "{% for i in range(99999) %}" + "x" * 9999 + "{% endfor %}",
-    "doubled by ~": grown("{% set ns.x = ns.x ~ ns.x %}"),
-    "doubled by +": grown("{% set ns.x = ns.x + ns.x %}"),
-    "doubled by %": grown("{% set ns.x = '%s%s' % (ns.x, ns.x) %}"),
-    "doubled by a method": grown("{% set ns.x = ns.x.replace('a', 'aa') %}"),
-    "doubled by a filter": grown("{% set ns.x = ns.x | replace('a', 'aa') %}"),
-    "doubled by a block": grown("{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}"),
+    "many texts that are kept": "{% set ns = namespace(a=[]) %}{% for i in range(60) %}"
+    "{% set ns.a = [ns.a, 'x' * 90000000 ~ i] %}{% endfor %}",
+    "a number of any length": "{{ (10 ** 9999999) ** 9999 }}",
 }
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit is Linux's")
 @pytest.mark.parametrize("source", TOO_LARGE.values(), ids=TOO_LARGE)
-def test_a_template_that_fills_the_memory_stops_at_the_limit(
-    source: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 20_000_000)
-    with pytest.raises(jinja2.TemplateRuntimeError) as error:
-        ours(source)
-    assert str(error.value) == (
-        "it makes a text or list of more than 20,000,000 characters, the limit"
-    )
+def test_a_template_that_fills_the_memory_ends_at_the_limit(source: str) -> None:
+    found = refused(source)
+    assert found.startswith("a/1, chosen: the template own.jinja fails: ")
+    assert "memory" in found or "computes for more than" in found
 
 
 @pytest.mark.parametrize(
-    "source", ["{{ 10 ** 9999999 }}", "{% set ns = namespace(x=3) %}" + grown("")[len(START) :]]
+    ("source", "finding"),
+    [
+        ("{{ 'ab' | truncate(1) }}", "expected length >= 3, got 1"),
+        (
+            "{{ ''.__class__.__mro__ }}",
+            "access to attribute '__class__' of 'str' object",
+        ),
+        ("{{ 1 // 0 }}", "integer division or modulo by zero"),
+        ("{% for", "(line 1)"),
+        ("{{ [1] | sum(start=messages) }}", "can only concatenate list"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "maximum recursion depth exceeded"),
+    ],
 )
-def test_a_number_of_any_length_stops_at_the_limit(source: str) -> None:
-    source = source.replace("range(99) %}", "range(99) %}{% set ns.x = ns.x * ns.x %}")
-    with pytest.raises(jinja2.TemplateRuntimeError, match="a number of more than 1,000,000 bits"):
-        ours(source)
+def test_whatever_a_template_raises_is_one_line(source: str, finding: str) -> None:
+    found = refused(source)
+    assert found.startswith("a/1, chosen: the template own.jinja fails: ")
+    assert finding in found
 
 
 def test_a_long_conversation_is_no_large_one() -> None:
@@ -230,6 +179,138 @@ def test_a_long_conversation_is_no_large_one() -> None:
         {"messages": turns},
     )
     assert written.count("bb") == 500_000
+
+
+def test_a_failure_names_the_conversation() -> None:
+    picky = "{% if 'no' in messages[0].content %}{{ raise_exception('not this') }}{% endif %}"
+    texts = [Conversation((Message("user", text),), "x", text) for text in ("yes", "no", "yes")]
+    with pytest.raises(ScorerError, match="no: the template x fails: not this; mend it"):
+        render_all(texts, Template(name="x", text=picky), WORDS)
+
+
+# --- what a template leaves out ------------------------------------------------------------------
+
+
+def left(source: str, *messages: Message, response: str = "So.") -> dict[str, int] | str:
+    conversation = Conversation(messages, response, "a/1, chosen")
+    template = Template(name="own.jinja", text=source)
+    given: Any = {"tokenizer": WORDS, "template": template, "max_length": None}
+    try:
+        return dict(encode([conversation], **given, on_overflow="error").altered)
+    except ScorerError as error:
+        return str(error)
+
+
+SYSTEM, USER = Message("system", "Answer in French."), Message("user", "Why?\n Because  of it?")
+WHOLE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        WHOLE,
+        "{% for m in messages %}{{ m.content | trim }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | tojson }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | e }}{% endfor %}",
+        "{% for m in messages %}{{ m.content.split() | join(' ') }}{% endfor %}",
+        "{{ messages[-1].content }}{{ messages[0].content }}{{ messages[1].content }}",
+    ],
+)
+def test_a_template_may_trim_escape_and_move_what_was_said(source: str) -> None:
+    assert left(source, SYSTEM, USER) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "finding"),
+    [
+        (
+            "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
+            "system message (1 times)",
+        ),
+        ("{{ messages[-1].content }}", "system message (1 times), user message (1 times)"),
+        (
+            "{% for m in messages %}{{ m.content[:5] }}{% endfor %}",
+            "system message (1 times), user message (1 times)",
+        ),
+    ],
+)
+def test_a_template_that_leaves_messages_out_is_refused(source: str, finding: str) -> None:
+    found = left(source, SYSTEM, USER)
+    assert isinstance(found, str)
+    assert f"leaves out what was said in 1 conversations: {finding}, first in a/1, chosen" in found
+    assert "--template FILE" in found
+
+
+def test_thoughts_that_a_template_takes_out_are_counted() -> None:
+    source = WHOLE.replace("m.content", "m.content.split('</think>')[-1]")
+    assert left(source, USER, response="<think>Hm.</think>So.") == {"assistant thoughts": 1}
+    asked = Message("assistant", "So.", '{"reasoning_content": "Hm."}')
+    assert left(WHOLE, USER, asked, USER) == {"assistant thoughts": 1}
+
+
+def test_words_that_a_template_takes_out_are_counted() -> None:
+    long = Message("user", "A first line that stays.\nA second one that stays.\nEND OF TEXT")
+    source = WHOLE.replace("m.content", "m.content.replace('END OF TEXT', '')")
+    assert left(source, long) == {"user changed": 1}
+
+
+def test_calls_of_tools_that_a_template_does_not_write_are_refused() -> None:
+    call = (
+        '{"content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"x": "Oslo"}}}]}'
+    )
+    asked = Message("assistant", "", call)
+    source = "{% for m in messages %}{{ m.role }}{{ m.content or '' }}{% endfor %}"
+    found = left(source, USER, asked, Message("tool", "4"))
+    assert isinstance(found, str)
+    assert "assistant call of a tool (1 times)" in found
+    written = source.replace("{% endfor", "{{ m.tool_calls | tojson if m.tool_calls }}{% endfor")
+    assert left(written, USER, asked, Message("tool", "4")) == {}
+
+
+def test_a_template_that_wants_content_in_parts_gets_it_so() -> None:
+    source = (
+        "{% for m in messages %}{{ m.role }}:{% for p in m.content %}"
+        "{{ p.text if p.type == 'text' }}{% endfor %}{% endfor %}"
+    )
+    template = with_parts(Template(name="x", text=source), WORDS)
+    assert template.in_parts
+    assert render(CONVERSATION, template, WORDS) == "user:Why?assistant:So."
+    assert not with_parts(Template(name="x", text=models.CHAT), WORDS).in_parts
+
+
+# --- tokenizers ----------------------------------------------------------------------------------
+
+
+def broken_tokenizer(tmp_path: Path, part: str, content: Any) -> Any:
+    """Return the tests' tokenizer with another normalizer or rule of splitting."""
+    described = json.loads(models.tokenizer().backend_tokenizer.to_str())
+    described[part] = content
+    return models.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(described)), eos_token="</s>"
+    )
+
+
+def test_a_tokenizer_that_panics_is_one_line(tmp_path: Path) -> None:
+    backtracks = {"type": "Split", "pattern": {"Regex": "(a|a)+$"}, "behavior": "Isolated"}
+    words = broken_tokenizer(tmp_path, "pre_tokenizer", backtracks | {"invert": False})
+    told = Conversation((Message("user", "a" * 60 + "!"),), "b", "a/1, chosen")
+    first = Conversation((Message("user", "b"),), "b", "a/0, chosen")
+    template = Template(name="x", text=models.CHAT)
+    given: Any = {"tokenizer": words, "template": template, "max_length": None}
+    with pytest.raises(ScorerError, match=r"a/1, chosen: the tokenizer fails: .*; use the tok"):
+        encode([first, told], **given, on_overflow="error")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit is Linux's")
+def test_a_normalizer_that_multiplies_texts_does_not_take_the_process_along(
+    tmp_path: Path,
+) -> None:
+    step = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 3000}
+    words = broken_tokenizer(
+        tmp_path, "normalizer", {"type": "Sequence", "normalizers": [step] * 3}
+    )
+    with pytest.raises(ScorerError, match=r"the tokenizer fails: .*; use the tokenizer that"):
+        token_ids(["eee"], words, add_special=False)
 
 
 def test_a_text_at_random_cannot_be_written() -> None:

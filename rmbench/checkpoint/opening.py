@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 from transformers import AutoConfig, AutoTokenizer
 
 from rmbench.checkpoint.adapter import Adapter, read_adapter
+from rmbench.checkpoint.chat import Template, load_template, with_format
 from rmbench.checkpoint.config_findings import check_settings, check_values
-from rmbench.checkpoint.encode import Template, load_template, with_format
+from rmbench.checkpoint.enclosure import prepare
 from rmbench.checkpoint.explain import TRUST, foreign, muted
 from rmbench.checkpoint.findings import REFUSED, Check
 from rmbench.checkpoint.hub import fetch_texts, find_commit
@@ -19,6 +20,7 @@ from rmbench.checkpoint.reader_file import Reader, find_reader
 from rmbench.checkpoint.stored import Stored, read_json, read_stored, refuse_pointers
 from rmbench.checkpoint.text_findings import check_text
 from rmbench.checkpoint.tokenizer_findings import check_tokenizer
+from rmbench.checkpoint.writing import with_parts
 from rmbench.errors import ScorerError
 
 __all__ = ["Checkpoint", "limit_length", "open_checkpoint", "position_limit", "refuse"]
@@ -85,6 +87,7 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
         ScorerError: it cannot be read, lacks a template, or would need code that is not trusted.
     """
     where, name, commit = _locate(model, options)
+    prepare()
     place, own = where if commit is None else name, Path(where)
     adapter = read_adapter(own, place)
     base_commit = None
@@ -137,7 +140,7 @@ def _read_text(
         )
     template = load_template(options.template, tokenizer, name)
     template = with_format(template, tokenizer, options, model=name)
-    template = _with_append(template, tokenizer, reader, place)
+    template = with_parts(_with_append(template, tokenizer, reader, place), tokenizer)
     found = check_tokenizer(tokenizer, template, folder, place=place)
     return _Text(tokenizer, template, [found, *check_text(template, tokenizer, options)])
 

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.checkpoint.encode import Template, Tokenizer, render, render_prompt
+from rmbench.checkpoint.chat import Template, Tokenizer
+from rmbench.checkpoint.writing import render_all, render_prompts
 from rmbench.errors import ScorerError
 from rmbench.suite.comparison import Conversation
 
@@ -65,7 +66,8 @@ class SpanEncoder:
             ScorerError: a conversation is too long, has no answer, or the template does not write
                 the prompt as the beginning of the whole.
         """
-        texts = [render(item, self.template, self.tokenizer) for item in conversations]
+        texts = render_all(conversations, self.template, self.tokenizer)
+        heads = render_prompts(conversations, self.template, self.tokenizer)
         coded = self.tokenizer(
             texts,
             add_special_tokens=self.template.text is None,
@@ -76,8 +78,12 @@ class SpanEncoder:
             return_offsets_mapping=True,
             verbose=False,
         )
-        found = zip(conversations, texts, coded["input_ids"], coded["offset_mapping"], strict=True)
-        return [self._fit(item, self._span(item, *rest)) for item, *rest in found]
+        tokens = zip(coded["input_ids"], coded["offset_mapping"], strict=True)
+        found = zip(conversations, heads, texts, tokens, strict=True)
+        return [
+            self._fit(item, self._span(item, head, text, coding))
+            for item, head, text, coding in found
+        ]
 
     def chunks(self, conversations: Iterator[Conversation]) -> Iterator[list[Conversation]]:
         """Yield the conversations in lists of ``CHUNK``, always the same ones."""
@@ -87,11 +93,11 @@ class SpanEncoder:
     def _span(
         self,
         conversation: Conversation,
+        head: str,
         text: str,
-        ids: Sequence[int],
-        offsets: Sequence[tuple[int, int]],
+        tokens: tuple[Sequence[int], Sequence[tuple[int, int]]],
     ) -> Span:
-        head = render_prompt(conversation, self.template, self.tokenizer)
+        ids, offsets = tokens
         # Some templates write less behind a prompt that awaits an answer than before a given one.
         boundary = _shared(head, text)
         asked, answered = conversation.prompt[-1], conversation.answer[0]

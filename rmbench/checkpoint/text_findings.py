@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rmbench.checkpoint.encode import Template, encode, render
+from rmbench.checkpoint.chat import Template
+from rmbench.checkpoint.encode import encode
 from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.writing import TRIAL, render, render_all, token_ids
 from rmbench.errors import ScorerError
-from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.comparison import Conversation
 
 __all__ = ["check_text", "encode_one"]
 
@@ -17,16 +19,15 @@ RENDERINGS: Final = 8
 MIN_WORDS: Final = 4
 """A template's own words between messages, from which on they count as a text: role names are less
 ("GPT4 Correct User:")."""
-_QUESTION: Final = "qoph"
-_ANSWER: Final = "aleph"
-PROBE: Final = Conversation((Message("user", _QUESTION),), _ANSWER, "a trial conversation")
+PROBE: Final = TRIAL
+_QUESTION: Final = PROBE.prompt[0].content
+_ANSWER: Final = PROBE.response
 
 
 def check_text(template: Template, tokenizer: Any, options: ModelOptions) -> list[Check]:
     """Check what template and tokenizer make of the shortest conversation."""
     try:
-        text = render(PROBE, template, tokenizer)
-        others = [render(PROBE, template, tokenizer) for _ in range(RENDERINGS - 1)]
+        text, *others = render_all([PROBE] * RENDERINGS, template, tokenizer)
     except ScorerError as error:
         seen, _, remedy = str(error).rpartition("; ")
         return _refused(seen, remedy)
@@ -35,8 +36,9 @@ def check_text(template: Template, tokenizer: Any, options: ModelOptions) -> lis
             "it writes another text each time",
             "rewards could not be repeated; give a fixed template with --template FILE",
         )
-    if not text:
-        return _refused("it writes nothing", "give another with --template FILE")
+    if not text or not (_QUESTION in text or _ANSWER in text):
+        seen = "it writes no word of the messages" if text else "it writes nothing"
+        return _refused(seen, "give another with --template FILE")
     ids = encode_one(PROBE, template, tokenizer)
     return [
         check_date(template),
@@ -153,8 +155,8 @@ def check_bos(ids: Sequence[int], template: Template, tokenizer: Any) -> Check:
             seen=f"{count} times at the beginning",
             remedy="--bos always keeps one, --bos never none; or mend the template",
         )
-    plain = tokenizer(_QUESTION)["input_ids"]
-    if not count and plain and plain[0] == bos and template.strip_bos is None:
+    plain = token_ids([_QUESTION], tokenizer, add_special=True)[0]
+    if not count and plain.size and plain[0] == bos and template.strip_bos is None:
         return Check(
             name=name,
             status=WARNING,

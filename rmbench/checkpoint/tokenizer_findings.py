@@ -1,13 +1,14 @@
 """Is the tokenizer, as it was loaded, the one that its file describes?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.checkpoint.encode import Template, render
+from rmbench.checkpoint.chat import Template
 from rmbench.checkpoint.explain import foreign, muted
 from rmbench.checkpoint.findings import OK, REFUSED, Check
 from rmbench.checkpoint.text_findings import PROBE
+from rmbench.checkpoint.writing import library_ids, render, token_ids
 from rmbench.errors import ScorerError
 
 __all__ = ["check_tokenizer", "differing", "read_plain"]
@@ -38,8 +39,8 @@ def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: 
     texts = [*TEXTS, *_rendered(template, tokenizer)]
     with foreign(place, "tokenizer"), muted():
         plain = read_plain(folder)
-        ids = [_loaded_ids(tokenizer, text) for text in texts]
-        tokenizer.decode(ids[-1])
+        ids = token_ids(texts, tokenizer, add_special=False)
+        tokenizer.decode(ids[-1].tolist())
         found = [] if plain is None else list(differing(tokenizer, plain, texts))
     kind = type(tokenizer).__name__
     if plain is None:
@@ -83,14 +84,8 @@ def differing(tokenizer: Any, plain: Any, texts: Iterable[str]) -> Iterable[str]
     """
     added = set(tokenizer.get_added_vocab())
     added -= {token.content for token in plain.get_added_tokens_decoder().values()}
-    for text in texts:
-        if any(token in text for token in added):
-            continue
-        if _loaded_ids(tokenizer, text) != plain.encode(text, add_special_tokens=False).ids:
+    kept = [text for text in texts if not any(token in text for token in added)]
+    loaded = token_ids(kept, tokenizer, add_special=False)
+    for text, own, given in zip(kept, loaded, library_ids(kept, plain.to_str()), strict=True):
+        if own.tolist() != given.tolist():
             yield text
-
-
-def _loaded_ids(tokenizer: Any, text: str) -> Sequence[int]:
-    encoded = tokenizer(text, add_special_tokens=False, padding=False, truncation=False)
-    ids: Sequence[int] = encoded["input_ids"]
-    return ids

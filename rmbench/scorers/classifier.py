@@ -110,6 +110,9 @@ class Classifier:
         places = [check_place(self.engine, self.tokenizer, ids.tolist()) for ids in first]
         found = (*self.checks, *places)
         warnings = {check.name: check.seen for check in found if check.status == WARNING}
+        if encoded.altered:
+            changes = ", ".join(f"{loss}: {n:,}" for loss, n in encoded.altered.items())
+            warnings["messages"] = f"the template does not write all that they say ({changes})"
         return {
             "overflowed": encoded.overflowed,
             "longest": encoded.longest,
