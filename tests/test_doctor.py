@@ -348,7 +348,7 @@ def test_a_template_that_fails_is_said_once_with_what_to_do(
     model = models.classifier("llama", max_position_embeddings=2048)
     result = doctor(models.save(tmp_path / "rm", model, models.tokenizer(template=template)))
     assert result.exit_code == 2
-    assert f"template          {finding}\n" in result.stdout
+    assert f"  {finding}\n" in result.stdout
     assert "give another with --template FILE" in result.stdout
     assert "not safe to score: 1 refused" in result.stdout
 
