@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -191,15 +192,13 @@ class Way:
         texts, notes = [], []
         for number, conversation in enumerate(conversations):
             messages = self._messages(conversation)
-            try:
+            with enclosed(partial(_own_failure, conversation.name, self.template.title)):
                 text = self.tokenizer.apply_chat_template(
                     messages,
                     chat_template=self.template.text,
                     tokenize=False,
                     add_generation_prompt=self.awaits_answer,
                 )
-            except Exception as error:
-                raise Failure("template", number, " ".join(str(error).split())) from error
             texts.append(text)
             notes += [(number, loss) for loss in losses(messages, text)]
         return Answer(texts, [], notes)
@@ -219,6 +218,11 @@ class Way:
 
     def _by_own_code(self, texts: Sequence[str]) -> list[Ids]:
         return _by_own_code(texts, self.tokenizer, add_special=self.template.text is None)
+
+
+def _own_failure(name: str, title: str, error: BaseException) -> ScorerError:
+    finding = " ".join(str(error).split()) or type(error).__name__
+    return ScorerError(f"{name}: {title} fails: {finding}; mend it, or give another")
 
 
 def _joined(conversation: Conversation) -> str:
