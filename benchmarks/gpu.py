@@ -22,10 +22,10 @@ import torch
 from throughput import rewardbench_loop
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
+from rmbench.answers.questions import Conversations
 from rmbench.checkpoint.encode import encode, load_template
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.engine.scoring import Engine
-from rmbench.run import Conversations
 from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 

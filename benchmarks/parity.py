@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Comparison
 from rmbench.suite.definition import load_suite
@@ -74,10 +75,12 @@ def score(model: Path, data: Path, ids: set[str]) -> dict[str, Pair]:
     """Return rmbench's rewards of the comparisons with these ids, with default settings."""
     feed = open_feed(load_suite("rewardbench"), data=str(data))
     wanted: list[Comparison] = [comparison for comparison in feed if comparison.id in ids]
-    scored = load_scorer(str(model)).score(
-        [conversation for comparison in wanted for conversation in comparison.conversations()]
+    ledger = MemoryLedger()
+    load_scorer(str(model)).score(
+        [conversation for comparison in wanted for conversation in comparison.conversations()],
+        ledger,
     )
-    rewards = [reward for reward in scored.rewards if reward is not None]
+    rewards = [ledger.answers[number] for number in range(2 * len(wanted))]
     pairs = zip(rewards[::2], rewards[1::2], strict=True)
     return {comparison.id: Pair(*pair) for comparison, pair in zip(wanted, pairs, strict=True)}
 

@@ -1,10 +1,11 @@
-"""An own scorer in twenty lines: what rewards answers that take up the words of the question.
+"""An own scorer in thirty lines: what rewards answers that take up the words of the question.
 
     python examples/own_scorer.py
+    rmbench run --model file:examples/own_scorer.py:SharedWords
 
-A scorer is any object with `info` (who gives the rewards) and `score` (conversations in, one
-reward each out, in their order). Put your own model, rule or server where the count of shared
-words stands, and everything else of rmbench works on it: suites, intervals, records, tables.
+A scorer is any object with `info` (who answers) and `score` (conversations in, one answer for each
+into the ledger). Put your own model, rule or server where the count of shared words stands, and
+everything else of rmbench works on it: suites, intervals, records, tables, resumed runs.
 """
 
 from collections.abc import Iterable
@@ -17,11 +18,16 @@ class SharedWords:
     """Rewards a response for how much of it takes up the words of the last question."""
 
     # The id names the result's file; what can move a reward belongs into the settings.
-    info = rmbench.ScorerInfo(id="example/shared-words", kind="rule", settings={"shortest_word": 4})
+    info = rmbench.ScorerInfo(id="example/shared-words", kind="own", settings={"shortest_word": 4})
 
-    def score(self, conversations: Iterable[rmbench.Conversation]) -> rmbench.Scored:
-        """Return one reward per conversation; only their order within a comparison counts."""
-        return rmbench.Scored(rewards=[self.reward(item) for item in conversations])
+    def score(
+        self, conversations: Iterable[rmbench.Conversation], ledger: rmbench.Ledger
+    ) -> rmbench.Facts:
+        """Record one reward per conversation; only their order within a comparison counts."""
+        for number, conversation in enumerate(conversations):
+            if ledger.known(number) is None:  # else an earlier run has answered it
+                ledger.record({number: self.reward(conversation)})
+        return rmbench.Facts()
 
     def reward(self, conversation: rmbench.Conversation) -> float:
         """Return a number in [0, 1]; any finite float32 would do."""

@@ -25,10 +25,11 @@ def main(model: str) -> None:
     """Print each response after its reward, and the verdict."""
     scorer = rmbench.load_scorer(model)
     conversations = [rmbench.Conversation(PROMPT, response) for response in RESPONSES]
-    # One reward per conversation, in their order. None would stand for a conversation that was
-    # dropped as too long, which only happens when it is asked for.
-    first, second = scorer.score(conversations).rewards
-    assert first is not None and second is not None
+    # One reward per conversation, by its number; what was dropped as too long has none, which only
+    # happens when it is asked for.
+    ledger = rmbench.MemoryLedger()
+    scorer.score(conversations, ledger)
+    first, second = (ledger.answers[number] for number in range(2))
     print(f"{first:10.4f}  {RESPONSES[0]}\n{second:10.4f}  {RESPONSES[1]}\n")
     # A reward alone means nothing: only the difference of two, by one model and for one prompt.
     if first == second:

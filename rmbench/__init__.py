@@ -2,7 +2,7 @@
 
     import rmbench
 
-    result = rmbench.evaluate("mini", rmbench.load_scorer("tiny"))
+    result = rmbench.evaluate("mini", "tiny")
     print(result.headline)
 
 Names are loaded on first use, so that importing rmbench costs nothing.
@@ -13,42 +13,71 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmbench.accuracy.aggregate import Accuracy
+    from rmbench.api import evaluate
     from rmbench.checkpoint.options import ModelOptions
     from rmbench.errors import DataError, ResultError, RmbenchError, ScorerError, SuiteError
+    from rmbench.options import Options, option
     from rmbench.result.record import Result
     from rmbench.result.store import read_result, write_result
-    from rmbench.run import evaluate
-    from rmbench.scorers.contract import Scored, Scorer, ScorerInfo
+    from rmbench.scorers.contract import (
+        Facts,
+        Identity,
+        Ledger,
+        ListwiseScorer,
+        MemoryLedger,
+        PointwiseScorer,
+        ScorerInfo,
+    )
+    from rmbench.scorers.functions import scorer
+    from rmbench.scorers.kind import Kind
     from rmbench.scorers.registry import load_scorer
-    from rmbench.suite.comparison import Comparison, Conversation, Message
+    from rmbench.suite.comparison import Candidates, Comparison, Conversation, Message
     from rmbench.suite.definition import Suite, list_suites, load_suite
 
 _HOMES = {
     "rmbench.accuracy.aggregate": ["Accuracy"],
     "rmbench.checkpoint.options": ["ModelOptions"],
     "rmbench.errors": ["DataError", "ResultError", "RmbenchError", "ScorerError", "SuiteError"],
+    "rmbench.options": ["Options", "option"],
     "rmbench.result.record": ["Result"],
     "rmbench.result.store": ["read_result", "write_result"],
-    "rmbench.run": ["evaluate"],
-    "rmbench.scorers.contract": ["Scored", "Scorer", "ScorerInfo"],
+    "rmbench.api": ["evaluate"],
+    "rmbench.scorers.contract": [
+        "Facts",
+        "Identity",
+        "Ledger",
+        "ListwiseScorer",
+        "MemoryLedger",
+        "PointwiseScorer",
+        "ScorerInfo",
+    ],
+    "rmbench.scorers.functions": ["scorer"],
+    "rmbench.scorers.kind": ["Kind"],
     "rmbench.scorers.registry": ["load_scorer"],
-    "rmbench.suite.comparison": ["Comparison", "Conversation", "Message"],
+    "rmbench.suite.comparison": ["Candidates", "Comparison", "Conversation", "Message"],
     "rmbench.suite.definition": ["Suite", "list_suites", "load_suite"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Accuracy",
+    "Candidates",
     "Comparison",
     "Conversation",
     "DataError",
+    "Facts",
+    "Identity",
+    "Kind",
+    "Ledger",
+    "ListwiseScorer",
+    "MemoryLedger",
     "Message",
     "ModelOptions",
+    "Options",
+    "PointwiseScorer",
     "Result",
     "ResultError",
     "RmbenchError",
-    "Scored",
-    "Scorer",
     "ScorerError",
     "ScorerInfo",
     "Suite",
@@ -57,7 +86,9 @@ __all__ = [
     "list_suites",
     "load_scorer",
     "load_suite",
+    "option",
     "read_result",
+    "scorer",
     "write_result",
 ]
 

@@ -2,8 +2,9 @@
 
 One SQLite file in WAL mode, which several processes may share. It holds
 
-* ``rewards``: one reward per scored input, committed batch by batch;
-* ``runs``: what a whole call of a scorer gave, so that repeating it loads no model;
+* ``answers``: of the questions of a run, committed batch by batch; ``replies``: the texts that some
+  of them were read from;
+* ``runs``: what happened on the way of a finished run, so that repeating it loads no model;
 * ``stamped``: digests of weight files, by path and stamp (size, times, inode), so that they are
   hashed once.
 
@@ -11,7 +12,6 @@ A cache that cannot be read or written is a warning, once, and the run goes on w
 """
 
 import hashlib
-import json
 import logging
 import os
 import sqlite3
@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from rmbench.files import stamp
 
@@ -29,6 +29,7 @@ __all__ = [
     "CacheInfo",
     "clear_cache",
     "default_folder",
+    "file_digest",
     "make_key",
 ]
 
@@ -42,19 +43,28 @@ _MANY: Final = 500  # below SQLite's oldest limit of 999 variables in a statemen
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS rewards (key BLOB PRIMARY KEY, reward REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (key BLOB PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    run BLOB, number INTEGER, answer BLOB NOT NULL, PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replies (
+    run BLOB, number INTEGER, reply TEXT NOT NULL, PRIMARY KEY (run, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stamped (
     path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL
 );
 """
+Table = Literal["answers", "replies"]
+_CONTENT: Final[dict[Table, str]] = {"answers": "answer", "replies": "reply"}
 _T = TypeVar("_T")
 _log = logging.getLogger("rmbench")
 
 
 class CacheInfo(NamedTuple):
-    """What a cache holds: number of rewards and of runs, and bytes on disk."""
+    """What a cache holds: number of answers, replies and finished runs, and bytes on disk."""
 
     path: Path
-    rewards: int
+    answers: int
+    replies: int
     runs: int
     size: int
 
@@ -112,8 +122,23 @@ def _prepare(database: sqlite3.Connection) -> None:
             return
 
 
+_digests: list["Cache"] = []
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, through the cache that was opened last, if any.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if _digests:
+        return _digests[-1].file_digest(path)
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 class Cache:
-    """Rewards on disk; every method is safe to call whatever has become of the file."""
+    """Answers on disk; every method is safe to call whatever has become of the file."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -122,6 +147,7 @@ class Cache:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             _prepare(self._database)
+            _digests.append(self)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
@@ -136,6 +162,8 @@ class Cache:
         if self._database is not None:
             self._database.close()
             self._database = None
+        if self in _digests:
+            _digests.remove(self)
 
     def get_rewards(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return the rewards that are known among ``keys``."""
@@ -161,22 +189,47 @@ class Cache:
 
         self._try(write, None)
 
-    def get_run(self, key: bytes) -> Any:
+    def get_run(self, key: bytes) -> bytes | None:
         """Return what ``put_run`` kept under ``key``; None if nothing, or nothing readable."""
         query = "SELECT content FROM runs WHERE key = ?"
         row = self._try(lambda database: database.execute(query, (key,)).fetchone(), None)
-        if row is None:
+        if row is None or not isinstance(row[0], bytes):
             return None
         try:
-            return json.loads(zlib.decompress(row[0]))
-        except (zlib.error, ValueError):
+            return zlib.decompress(row[0])
+        except zlib.error:
             return None
 
-    def put_run(self, key: bytes, content: Mapping[str, Any]) -> None:
-        """Keep a JSON document under ``key``."""
-        packed = zlib.compress(json.dumps(content).encode())
+    def put_run(self, key: bytes, content: bytes) -> None:
+        """Keep a document under ``key``, in place of what is there."""
+        packed = (key, zlib.compress(content))
         statement = "INSERT OR REPLACE INTO runs VALUES (?, ?)"
-        self._try(lambda database: database.execute(statement, (key, packed)), None)
+        self._try(lambda database: database.execute(statement, packed), None)
+
+    def get_rows(self, table: Table, run: bytes) -> dict[int, Any]:
+        """Return all that was kept of a run, by number, as it stands there."""
+        query = f"SELECT number, {_CONTENT[table]} FROM {table} WHERE run = ?"
+        return dict(self._try(lambda database: database.execute(query, (run,)).fetchall(), []))
+
+    def put_rows(self, table: Table, run: bytes, rows: Mapping[int, bytes | str]) -> None:
+        """Keep rows of a run, all or none, in place of what stands there."""
+        many = [(run, number, content) for number, content in rows.items()]
+
+        def write(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", many)
+
+        self._try(write, None)
+
+    def forget(self, run: bytes) -> None:
+        """Forget the answers of a run, not the replies that they were read from."""
+
+        def write(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("DELETE FROM answers WHERE run = ?", (run,))
+
+        self._try(write, None)
 
     def file_digest(self, path: Path) -> str:
         """Return the SHA-256 of a file's content, read again only when the file has changed.
@@ -202,14 +255,15 @@ class Cache:
     def info(self) -> CacheInfo:
         """Return what the cache holds."""
 
-        def count(database: sqlite3.Connection) -> tuple[int, int]:
-            (rewards,) = database.execute("SELECT COUNT(*) FROM rewards").fetchone()
-            (runs,) = database.execute("SELECT COUNT(*) FROM runs").fetchone()
-            return rewards, runs
+        def count(database: sqlite3.Connection) -> list[int]:
+            tables = ("answers", "replies", "runs")
+            found = (database.execute(f"SELECT COUNT(*) FROM {table}") for table in tables)
+            return [int(rows.fetchone()[0]) for rows in found]
 
-        rewards, runs = self._try(count, (0, 0))
+        answers, replies, runs = self._try(count, [0, 0, 0])
         files = self.path.parent.glob(f"{FILE}*") if self.path.parent.is_dir() else ()
-        return CacheInfo(self.path, rewards, runs, sum(file.stat().st_size for file in files))
+        size = sum(file.stat().st_size for file in files)
+        return CacheInfo(self.path, answers, replies, runs, size)
 
     def _try(self, use: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
         if self._database is None:

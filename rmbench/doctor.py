@@ -1,7 +1,7 @@
 """Is this model safe to score? One list of checks, each with what was seen and what to do."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.text_findings import encode_one
 from rmbench.errors import ScorerError
-from rmbench.scorers.registry import builtin_names
+from rmbench.scorers.registry import find_kind, load_kind
 from rmbench.suite.comparison import Comparison, Conversation
 from rmbench.suite.feed import Feed
 from rmbench.wording import counted
@@ -50,24 +50,27 @@ class Report(list[Check]):
         return f"safe to score: {warnings}" if found else "safe to score"
 
 
-def examine(model: str, options: ModelOptions, feeds: Sequence[Feed]) -> Report:
+def examine(model: str, given: ModelOptions | Mapping[str, Any], feeds: Sequence[Feed]) -> Report:
     """Load a model once and return what was found.
 
     Args:
         model: a Hub id, a local folder, or ``tiny``.
-        options: how to load and feed it.
+        given: how to load and feed it: its options, or those that are not the usual ones by name.
         feeds: suites whose lengths count; conversations for the trial come from the first.
 
     Raises:
         ScorerError: ``model`` is a rule without a model, of which there is nothing to check.
     """
-    if model in builtin_names() and model != "tiny":
-        raise ScorerError(f"{model}: a rule, not a model; there is nothing to check")
+    named = find_kind(model)
+    kind = load_kind(named.kind)
+    if not issubclass(kind.options, ModelOptions):
+        raise ScorerError(f"{model}: a {named.kind}, not a model; there is nothing to check")
+    options = given if isinstance(given, ModelOptions) else kind.options(**given)
     from rmbench.scorers.classifier import load_classifier
 
     report = Report()
     try:
-        scorer = load_classifier(model, options, checks=report)
+        scorer = load_classifier(named.name, options, checks=report)
     except ScorerError as error:
         seen, _, remedy = str(error).rpartition("; ")
         report.append(Check(name="loading", status=REFUSED, seen=seen, remedy=remedy))

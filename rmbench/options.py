@@ -27,7 +27,7 @@ def option(
     *,
     help: str,
     moves: Moves = "answers",
-    flag: bool = False,
+    flag: bool | str = False,
     metavar: str | None = None,
 ) -> Any:
     """Declare an option; bounds and choices stand in the field's type.
@@ -36,7 +36,8 @@ def option(
         default: the value of a plain run; without one the option must be given.
         help: one sentence for the command line and the documentation.
         moves: what another value can change.
-        flag: whether it has a flag of its own; every option can be given with ``-o name=value``.
+        flag: whether it has a flag of its own, or what that is called where it is not the name;
+            every option can be given with ``-o name=value``.
         metavar: what stands for the value in the help, such as ``FILE``.
     """
     extra: dict[str, Any] = {"moves": moves, "flag": flag, "metavar": metavar}
@@ -52,7 +53,7 @@ class OptionField(NamedTuple):
         default: the value of a plain run.
         required: whether it must be given.
         moves: what another value can change.
-        flag: whether it has a flag of its own.
+        flag: such as ``--max-length``; empty for an option that has none of its own.
         metavar: what stands for the value in the help.
         choices: the words that it knows; empty where any value of its type will do.
         type: ``bool``, ``int``, ``float`` or ``str``.
@@ -64,7 +65,7 @@ class OptionField(NamedTuple):
     default: Any
     required: bool
     moves: Moves
-    flag: bool
+    flag: str
     metavar: str | None
     choices: tuple[str, ...]
     type: type
@@ -116,12 +117,18 @@ def _field(name: str, info: FieldInfo) -> OptionField:
         default=None if info.is_required() else info.get_default(call_default_factory=True),
         required=info.is_required(),
         moves=extra.get("moves", "answers"),
-        flag=extra.get("flag", False),
+        flag=_flag(name, extra.get("flag", False)),
         metavar=extra.get("metavar"),
         choices=words,
         type=plain[0] if plain and not words else str,
         bounds=_bounds(info),
     )
+
+
+def _flag(name: str, flag: bool | str) -> str:
+    if isinstance(flag, str):
+        return flag
+    return "--" + name.replace("_", "-") if flag else ""
 
 
 def _kinds(annotation: Any) -> list[Any]:

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from asked import Given
+
 from rmbench.result.store import write_result
 from rmbench.run import evaluate_feed
-from rmbench.scorers.contract import Scored, ScorerInfo
-from rmbench.suite.comparison import Conversation
+from rmbench.scorers.contract import ScorerInfo
 from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
@@ -28,17 +29,11 @@ HOSTILE_TEXTS = (
 LONG_LINE = "x" * 200_000
 
 
-class Fixed:
-    """A scorer that gives rewards by position: the first of a comparison, then the second."""
-
-    def __init__(self, name: str, rewards: Sequence[float | None]) -> None:
-        """Keep the rewards to give."""
-        self.info = ScorerInfo(id=name, kind="classifier", settings={"dtype": "float32"})
-        self.rewards = rewards
-
-    def score(self, conversations: Iterable[Conversation]) -> Scored:
-        """Return the rewards, one for each conversation."""
-        return Scored(rewards=list(self.rewards)[: sum(1 for _ in conversations)])
+def fixed(name: str, rewards: Sequence[float | None]) -> Given:
+    """Return a scorer that gives these rewards, in the order of what it is asked."""
+    settings = {"dtype": "float32"}
+    info = ScorerInfo(id=name, kind="classifier", scale="log-odds", settings=settings)
+    return Given(info, rewards)
 
 
 def write_suite(folder: Path, rows: Sequence[dict[str, Any]], *, rule: str = "pair") -> Path:
@@ -92,6 +87,6 @@ def write_results(suite: Path, folder: Path, **rewards: Sequence[float | None]) 
     """Score a suite with fixed rewards under these names; return the records' paths."""
     feed = open_feed(load_suite(str(suite)))
     return [
-        os.fspath(write_result(evaluate_feed(feed, Fixed(name, values)), folder))
+        os.fspath(write_result(evaluate_feed(feed, fixed(name, values)), folder))
         for name, values in rewards.items()
     ]

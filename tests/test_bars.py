@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rmbench.accuracy.aggregate import Accuracy
+from rmbench.api import evaluate
 from rmbench.compare.contrast import compare
 from rmbench.result.record import Result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.bars import can_draw, draw_bar, draw_bars, draw_differences
 from rmbench.suite.definition import load_suite

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from asked import score
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from rmbench.answers.ask import ask
 from rmbench.cache import Cache
 from rmbench.checkpoint.identity import check_unmoved, digest_folder, model_files, take_stamps
 from rmbench.checkpoint.options import ModelOptions
@@ -24,6 +26,8 @@ from rmbench.errors import ScorerError
 from rmbench.scorers import classifier
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
 
 OLD = int(transformers.__version__.split(".")[0]) < 5
 CONVERSATIONS = [
@@ -49,14 +53,14 @@ def load(folder: Path, **options: Any) -> Any:
 
 def refusal(folder: Path, **options: Any) -> str:
     with pytest.raises(ScorerError) as error:
-        load(folder, **options).score(CONVERSATIONS)
+        score(load(folder, **options), CONVERSATIONS)
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def rewards(scorer: Any) -> list[float]:
-    return [float(x) for x in scorer.score(CONVERSATIONS).rewards]
+    return [float(x) for x in score(scorer, CONVERSATIONS).rewards]
 
 
 def edit(file: Path, **changes: Any) -> None:
@@ -140,7 +144,7 @@ def state_no_labels(folder: Path) -> None:
 
 def test_the_heads_rows_count_where_config_json_states_no_labels(good: Path, copy: Path) -> None:
     state_no_labels(copy)
-    scored = load(copy).score(CONVERSATIONS)
+    scored = score(load(copy), CONVERSATIONS)
     assert list(scored.rewards) == rewards(load(good))
     assert "the head has 1" in scored.audit["warnings"]["labels"]
 
@@ -242,7 +246,7 @@ def test_outputs_are_picked_or_added_up(kind: str, tmp_path: Path) -> None:
 
 def test_an_added_up_head_is_computed_in_the_fast_way(tmp_path: Path) -> None:
     folder = models.save(tmp_path / "rm", models.classifier("llama", num_labels=2))
-    assert load(folder, outputs="1").score(CONVERSATIONS).audit["batching"] == "packed"
+    assert score(load(folder, outputs="1"), CONVERSATIONS).audit["batching"] == "packed"
 
 
 @pytest.mark.parametrize("asked", ["2", "helpful", "0=much", "0=nan", "-1"])
@@ -399,12 +403,18 @@ def turn(folder: Path) -> None:
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def on_mini(folder: Path, cache: Cache) -> Any:
+    feed = open_feed(load_suite("mini"), limit=4)
+    scorer = load_scorer(str(folder), on_overflow="truncate-left")
+    return ask(feed, scorer, cache=cache).judgements.rewards
+
+
 def test_weights_exchanged_under_their_size_and_time_are_seen(copy: Path, tmp_path: Path) -> None:
     with Cache(tmp_path / "cache") as cache:
-        first = load_scorer(str(copy), ModelOptions(), cache=cache).score(CONVERSATIONS)
+        first = on_mini(copy, cache)
         turn(copy)
-        second = load_scorer(str(copy), ModelOptions(), cache=cache).score(CONVERSATIONS)
-    np.testing.assert_allclose(second.rewards, np.negative(first.rewards), atol=1e-6)
+        second = on_mini(copy, cache)
+    np.testing.assert_allclose(second, np.negative(first), atol=1e-6)
 
 
 @pytest.mark.parametrize("step", ["open_checkpoint", "load_weights"])
@@ -421,8 +431,8 @@ def test_a_model_replaced_while_it_is_loaded_is_refused(
     monkeypatch.setattr(classifier, step, replaced)
     with Cache(tmp_path / "cache") as cache:
         with pytest.raises(ScorerError, match="changed"):
-            load_scorer(str(copy), ModelOptions(), cache=cache).score(CONVERSATIONS)
-        assert cache.info().rewards == 0
+            on_mini(copy, cache)
+        assert cache.info().answers == 0
 
 
 def test_a_file_added_or_removed_is_a_change(copy: Path) -> None:

@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from asked import Scored, score
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from rmbench.api import evaluate
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
-from rmbench.run import evaluate
-from rmbench.scorers.classifier import Classifier
-from rmbench.scorers.contract import Scored
-from rmbench.scorers.registry import load_scorer
+from rmbench.scorers.classifier import Classifier, load_classifier
 from rmbench.suite.comparison import Conversation, Message
 
 CONVERSATIONS = [
@@ -53,22 +52,20 @@ def copy(good: Path, tmp_path: Path) -> Path:
 
 
 def load(folder: Path | str, **options: Any) -> Classifier:
-    scorer = load_scorer(str(folder), ModelOptions(**options))
-    assert isinstance(scorer, Classifier)
-    return scorer
+    return load_classifier(str(folder), ModelOptions(**options))
 
 
 def refusal(folder: Path | str, **options: Any) -> str:
     """Return the one line with which a model is refused."""
     with pytest.raises(ScorerError) as error:
-        load_scorer(str(folder), ModelOptions(**options))
+        load_classifier(str(folder), ModelOptions(**options))
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def rewards(scorer: Classifier) -> list[float]:
-    return [float(x) for x in scorer.score(CONVERSATIONS).rewards if x is not None]
+    return [float(x) for x in score(scorer, CONVERSATIONS).rewards if x is not None]
 
 
 def assert_equal_rewards(one: Classifier, other: Classifier, *, atol: float = 1e-5) -> None:
@@ -117,7 +114,7 @@ def test_a_folder_becomes_a_scorer_that_says_what_it_is(good: Path) -> None:
 
 
 def test_rewards_are_those_of_the_lone_forward(good: Path) -> None:
-    scored = load(good).score(CONVERSATIONS)
+    scored = score(load(good), CONVERSATIONS)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(good).eval()
     words = transformers.AutoTokenizer.from_pretrained(good)
     for conversation, reward in zip(CONVERSATIONS, scored.rewards, strict=True):
@@ -126,7 +123,7 @@ def test_rewards_are_those_of_the_lone_forward(good: Path) -> None:
 
 
 def test_rewards_differ_between_conversations(good: Path) -> None:
-    assert len(set(load(good).score(CONVERSATIONS).rewards)) == len(CONVERSATIONS)
+    assert len(set(score(load(good), CONVERSATIONS).rewards)) == len(CONVERSATIONS)
 
 
 def test_the_digest_follows_the_content_of_the_folder(good: Path, copy: Path) -> None:
@@ -150,15 +147,8 @@ def test_attention_is_used_and_recorded(good: Path) -> None:
     assert load(good, attention="eager").info.settings["attention"] == "eager"
 
 
-def test_progress_reaches_the_total(good: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    scorer = load_scorer(str(good), progress=lambda done, total: calls.append((done, total)))
-    scorer.score(CONVERSATIONS)
-    assert calls[-1][0] == calls[-1][1] > 0
-
-
 def test_what_happened_is_in_audit_and_timing(good: Path) -> None:
-    scored = load(good).score([*CONVERSATIONS, *CONVERSATIONS])
+    scored = score(load(good), [*CONVERSATIONS, *CONVERSATIONS])
     assert scored.audit["overflowed"] == 0
     assert scored.audit["longest"] == max(
         len(f"[user]{c.prompt[0].content}!{'[assistant]'}{c.response}!") for c in CONVERSATIONS
@@ -436,7 +426,7 @@ def test_a_tokenizer_without_chat_template_is_refused_unless_told_none(tmp_path:
         " --template FILE.jinja, or --template none for plain prompt + response"
     )
     scorer = load(folder, template="none")
-    assert None not in scorer.score(CONVERSATIONS).rewards
+    assert None not in score(scorer, CONVERSATIONS).rewards
     assert scorer.info.settings["template"] == "none"
 
 
@@ -445,7 +435,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused(
 ) -> None:
     folder = models.save(tmp_path / "narrow", models.classifier("llama", vocab_size=60))
     with pytest.raises(ScorerError, match="narrow: ") as error:
-        load(folder).score(CONVERSATIONS)
+        score(load(folder), CONVERSATIONS)
     assert "embeddings" in str(error.value)
     assert "tokenizer" in str(error.value)
 
@@ -499,7 +489,7 @@ def test_roberta_has_fewer_positions_than_its_config_says(tmp_path: Path) -> Non
     scorer = load(folder)
     assert scorer.info.settings["max_length"] == 127
     texts = [Conversation((Message("user", ""),), "a" * (127 - 19), "sub/1, chosen")]
-    scored = scorer.score(texts)
+    scored = score(scorer, texts)
     assert scored.audit["longest"] == 127
     assert refusal(folder, max_length=128) == (
         "roberta: --max-length 128 is beyond the model's own 127 tokens; give less, or leave it out"
@@ -527,7 +517,7 @@ def same_ends() -> list[Conversation]:
 
 
 def score_short(good: Path, on_overflow: str) -> Scored:
-    return load(good, template="none", max_length=40, on_overflow=on_overflow).score(same_ends())
+    return score(load(good, template="none", max_length=40, on_overflow=on_overflow), same_ends())
 
 
 def test_overflow_is_an_error_by_default(good: Path) -> None:
@@ -557,7 +547,7 @@ def test_dropped_conversations_have_no_reward_and_equal_nothing(good: Path) -> N
 
 def test_when_every_conversation_is_dropped_there_are_no_rewards(good: Path) -> None:
     scorer = load(good, template="none", max_length=2, on_overflow="drop")
-    assert scorer.score(same_ends()[:2]).rewards == [None, None]
+    assert score(scorer, same_ends()[:2]).rewards == [None, None]
 
 
 SUITE = """
@@ -644,7 +634,7 @@ def test_tiny_gives_the_rewards_of_its_lone_forward() -> None:
         Conversation((Message("system", "Be brief."), Message("user", "Why?")), "Because. " * 40),
         Conversation((Message("user", "Empty?"),), ""),
     ]
-    scored = scorer.score(texts)
+    scored = score(scorer, texts)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         TINY, dtype=torch.float32
     ).eval()

@@ -173,8 +173,8 @@ def test_one_model_that_fails_does_not_stop_the_others() -> None:
 
 def test_a_wrong_model_is_one_line() -> None:
     assert refused("run", "--model", "nosuch") == (
-        "nosuch: no such folder and no built-in; give org/name of the Hub, a folder, or"
-        " length, shorter, random, tiny"
+        "nosuch: no such folder and no built-in; give org/name of the Hub, a folder, KIND:NAME,"
+        " or tiny, length, shorter, random"
     )
     assert files() == []
 
@@ -382,7 +382,7 @@ def test_a_command_without_its_part_shows_help(arguments: tuple[str, ...]) -> No
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_down(*_: object) -> None:
+    def break_down(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("rmbench.run.evaluate_feed", break_down)
@@ -416,7 +416,7 @@ def test_a_full_disk_is_one_line_and_no_bug() -> None:
 
 
 def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("rmbench.run.evaluate_feed", interrupt)
@@ -431,7 +431,7 @@ def test_ctrl_c_stops_a_real_process_with_130() -> None:
         "import os, signal, time, rmbench.run as run\n"
         # A job in the background of a script begins with the signal ignored, and so do its tests.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def interrupt(*_): os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
+        "def interrupt(*_, **__): os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
         "run.evaluate_feed = interrupt\n"
         "from rmbench.cli import main\n"
         "main(['run', '--model', 'length'])\n"
@@ -457,7 +457,6 @@ def test_a_reader_that_goes_away_is_no_failed_gate() -> None:
     ("arguments", "told"),
     [
         (("--dtype", "float32", "--template", "none"), "--dtype, --template: without effect on"),
-        (("--seed", "3"), "--seed: without effect on"),
         (("--limit", "2"), None),
     ],
 )
@@ -467,12 +466,22 @@ def test_options_that_a_rule_cannot_use_are_told(
     result = rmbench("run", "--model", "length", *arguments)
     assert result.exit_code == 0
     lines = [line for line in result.stderr.splitlines() if line.startswith("rmbench: ")]
-    assert lines == ([f"rmbench: {told} length (a rule)"] if told else [])
+    assert lines == ([f"rmbench: {told} length (rule)"] if told else [])
 
 
-def test_a_seed_for_random_beside_other_models_is_meant() -> None:
-    result = rmbench("run", "--model", "random", "--model", "length", "--seed", "3")
-    assert "without effect" not in result.stderr
+def test_an_option_is_given_by_its_flag_or_by_name_and_once() -> None:
+    for option in (("--seed", "3"), ("-o", "seed=3")):
+        result = rmbench("run", "--model", "random", *option, "--format", "json")
+        assert json.loads(result.stdout)[0]["settings"] == {"seed": 3}
+    for options, told in (
+        (("-o", "seed=3", "--seed", "3"), "seed is given twice"),
+        (("-o", "seed"), "write it as NAME=VALUE"),
+        (("-o", "sead=3"), 'no such option; did you mean "seed"?'),
+        (("-o", "seed=three"), "seed = three: input should be a valid integer"),
+    ):
+        result = rmbench("run", "--model", "random", *options)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert told in result.stderr
 
 
 # --- leaderboard ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportions_ztest
 
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.compare.comparable import suite_of
 from rmbench.compare.contrast import Contrast, Verdict, compare
@@ -28,7 +29,6 @@ from rmbench.importing import import_results
 from rmbench.result.find import find_result
 from rmbench.result.record import Result
 from rmbench.result.store import write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.contrast import compare_table, flips_text
 from rmbench.suite.definition import load_suite

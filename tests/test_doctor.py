@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmbench.api import evaluate
 from rmbench.checkpoint.encode import encode, load_template, render, with_format
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
@@ -25,8 +26,8 @@ from rmbench.engine.pooling import with_pooling
 from rmbench.engine.scoring import Engine
 from rmbench.errors import ScorerError
 from rmbench.result.names import file_stem
-from rmbench.run import evaluate
 from rmbench.scorers.again import group, recheck, recheck_exactly
+from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Conversation, Message
 from rmbench.suite.definition import load_suite
@@ -472,7 +473,7 @@ def test_run_refuses_on_the_same_grounds_as_doctor(tmp_path: Path) -> None:
     report = examine(str(folder), ModelOptions(), [open_feed(load_suite("mini"))])
     refused = [check for check in report if check.status == "refused"]
     with pytest.raises(ScorerError) as error:
-        load_scorer(str(folder))
+        load_classifier(str(folder))
     assert [f"{refused[0].name}: {refused[0].seen}; {refused[0].remedy}"] == [
         str(error.value).removeprefix("rm: ")
     ]

@@ -48,10 +48,16 @@ def test_an_own_scorer_prints_a_table_of_the_mini_suite() -> None:
     assert lines[-1].startswith("mini:1-1fb88db|example/shared-words|")
 
 
-def test_an_own_scorer_takes_twenty_lines() -> None:
+def test_an_own_scorer_takes_thirty_lines() -> None:
     source = (EXAMPLES / "own_scorer.py").read_text(encoding="utf-8").split('"""', 2)[2]
     code = [line for line in source.splitlines() if line.strip() and line.strip()[0] not in '#"']
-    assert len(code) <= 20
+    assert len(code) <= 30
+
+
+def test_an_own_judge_is_asked_in_both_orders() -> None:
+    lines = run("own_judge.py").splitlines()
+    assert lines[1].split()[1:4] == ["average", "pooled", "0.475000"]
+    assert lines[-1] == "the order decided: 33 of 240 comparisons"
 
 
 def test_two_responses_are_scored_by_a_baseline() -> None:

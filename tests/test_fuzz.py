@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 import rmbench.suite.formats
 from rmbench.answers.lines import read_judgements
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.errors import DataError, ResultError, SuiteError
 from rmbench.result.store import read_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.definition import load_suite
 
@@ -221,17 +221,14 @@ def test_terminal_escapes_of_a_suite_file_and_its_rows_are_not_printed(tmp_path:
     "name", ["../../x", "a/../../b", "/etc/x", "a\0b", "x" * 300, "con", "AUX.txt", "..", ".", "~"]
 )
 def test_no_name_of_a_model_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    from asked import Given
+
     from rmbench.result.store import write_result
-    from rmbench.scorers.contract import Scored, ScorerInfo
+    from rmbench.scorers.contract import ScorerInfo
 
-    class Named:
-        info = ScorerInfo(id=name, kind="own")
-
-        def score(self, conversations: Any) -> Scored:
-            return Scored(rewards=[float(i) for i, _ in enumerate(conversations)])
-
+    named = Given(ScorerInfo(id=name, kind="own"), map(float, range(8)))
     folder = tmp_path / "deep" / "results"
-    path = write_result(evaluate("mini", Named(), limit=4), folder)
+    path = write_result(evaluate("mini", named, limit=4), folder)
     assert path.resolve().is_relative_to(folder.resolve())
     written = [Path(root) / file for root, _, files in os.walk(tmp_path) for file in files]
     assert {one.parent for one in written} == {folder / "mini"}

@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 from scored import COUNTS, TOY, published, toy_ids, toy_margins, toy_result
 from statsmodels.stats.multitest import multipletests
 
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.compare.baselines import read_baselines
 from rmbench.compare.contrast import compare
@@ -25,7 +26,6 @@ from rmbench.compare.gate import Gate, Limits, check
 from rmbench.errors import ResultError
 from rmbench.result.record import Result
 from rmbench.result.store import write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.gate import format_gate, gate_table, write_gate
 from rmbench.suite.definition import load_suite
@@ -446,7 +446,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_result(result, Path("results"))
     better = [item._replace(chosen=(1e6,)) for item in result.rewards]
     subsets = [item.id.partition("/")[0] for item in better]
-    from rmbench.run import recompute
+    from rmbench.result.measured import recompute
 
     summary = recompute(load_suite("mini"), subsets, better)
     groups = {

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import asked
 import models
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def states(backbone: Any, folder: Path, *, append: tuple[int, ...] = (), place: 
 
 def score(folder: Path, **options: Any) -> tuple[list[float], Any]:
     scorer = load_scorer(str(folder), ModelOptions(**options))
-    scored = scorer.score(CONVERSATIONS)
+    scored = asked.score(scorer, CONVERSATIONS)
     return [float(x) for x in scored.rewards if x is not None], scored
 
 

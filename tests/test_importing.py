@@ -12,13 +12,13 @@ from recorded import changed
 from scored import TOY, toy_suite
 
 from rmbench.answers.judgements import Judgement
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.compare.contrast import compare
 from rmbench.errors import DataError, ResultError
 from rmbench.importing import import_results
 from rmbench.result.record import Result
 from rmbench.result.store import read_result, write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.suite.feed import open_feed

@@ -25,6 +25,7 @@ ORDER = [
     "accuracy",
     "result",
     "run",
+    "api",
     "score_files",
     "importing",
     "compare",

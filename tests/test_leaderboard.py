@@ -13,12 +13,12 @@ from recorded import analyses, changed
 from scored import TOY, published, toy_margins, toy_result
 
 from rmbench.accuracy.aggregate import Accuracy
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.errors import ResultError
 from rmbench.files import BEGIN, END, read_text, replace_block, write_text
 from rmbench.result.record import Result
 from rmbench.result.store import read_published, write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.leaderboard import (
     Board,

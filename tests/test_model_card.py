@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from recorded import changed
 from scored import TOY, published, toy_margins, toy_result
 
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.errors import ResultError
 from rmbench.result.store import read_published, write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.model_card import merge_card, model_index, to_yaml
 from rmbench.suite.definition import load_suite

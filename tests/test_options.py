@@ -24,7 +24,11 @@ def field(name: str) -> OptionField:
 def test_a_field_says_what_the_command_line_needs() -> None:
     assert [item.name for item in Sample.fields()] == ["word", "most", "share", "loud", "file"]
     assert field("word").choices == ("left", "right")
-    assert (field("word").type, field("word").flag, field("word").default) == (str, True, "left")
+    assert (field("word").type, field("word").flag, field("word").default) == (
+        str,
+        "--word",
+        "left",
+    )
     assert (field("most").type, field("most").bounds) == (int, (1, None))
     assert (field("share").type, field("share").bounds) == (float, (0, 1))
     assert (field("loud").type, field("loud").moves) == (bool, "nothing")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from rmbench.answers.questions import Conversations
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
 from rmbench.engine.rate import layer_weights, matrix_rate
-from rmbench.run import Conversations
 from rmbench.scorers import plan as planning
 from rmbench.scorers.plan import plan_scoring
 from rmbench.suite.comparison import Conversation, Message
@@ -149,5 +149,5 @@ def test_the_command_loads_no_weights_and_writes_nothing(folder: Path, tmp_path:
     header, first, second = outcome.stdout.splitlines()
     assert header == "suite,model,conversations,tokens,RewardBench's loop,sorted,shared,rows"
     assert first.startswith(f"mini,{folder},480,")
-    assert second == "mini,length,480,0,0,0,0,0"
+    assert second == "mini,length,480,,,,,"
     assert not output.exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 import models
 import pytest
+from asked import score
 
 from rmbench.checkpoint.encode import Encoder, encode, load_template
 from rmbench.checkpoint.options import ModelOptions
@@ -15,6 +16,7 @@ from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.engine.packing import window_sizes
 from rmbench.errors import DataError, ScorerError
 from rmbench.scorers.classifier import load_classifier
+from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.plan import plan_scoring
 from rmbench.suite.comparison import Conversation, Message
 
@@ -106,12 +108,10 @@ def test_a_refusal_in_the_background_ends_a_run_before_its_last_batch(tmp_path: 
     folder = models.save(tmp_path, models.classifier("llama"))
     options = ModelOptions(device="cpu", max_length=100, batch_tokens=32)
     texts = [*conversations(2000), Conversation((Message("user", "x" * 100),), "long")]
-    done: list[int] = []
-    scorer = load_classifier(str(folder), options, progress=lambda now, _: done.append(now))
+    scorer, ledger = load_classifier(str(folder), options), MemoryLedger()
     with pytest.raises(ScorerError, match="1 of 2001 conversations have more than 100 tokens"):
-        scorer.score(texts)
-    everything = plan_scoring(str(folder), options, texts, estimate=False).tokens
-    assert max(done, default=0) < everything / 2
+        scorer.score(texts, ledger)
+    assert len(ledger.answers) < 1000
 
 
 def test_the_plan_of_a_large_run_is_what_its_scoring_computes(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_plan_of_a_large_run_is_what_its_scoring_computes(tmp_path: Path) ->
     options = ModelOptions(device="cpu")
     plan = plan_scoring(str(folder), options, texts, estimate=False)
     scorer = load_classifier(str(folder), options)
-    timing = scorer.score(texts).timing
+    timing = score(scorer, texts).timing
     proof = load_classifier(str(folder), options)
     # The sample that is scored alone and packed before the run comes on top.
     sample = [ids for ids in encode_all(texts[:512]) if ids is not None]

@@ -20,10 +20,10 @@ from reports import HOSTILE_TEXTS, LONG_LINE, make_rows, write_results, write_su
 import rmbench.show.report
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.answers.lines import read_judgements
+from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.errors import ResultError, RmbenchError, SuiteError
 from rmbench.result.store import read_result, write_result
-from rmbench.run import evaluate
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.report import gather, render_report
 from rmbench.show.report.figures import BarRow, RidgeRow, accuracy_bars, margin_ridges

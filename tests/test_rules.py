@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import score
 from scipy import stats
 
 from rmbench.checkpoint.options import ModelOptions
@@ -24,7 +25,7 @@ def said(response: str, prompt: str = "hi") -> Conversation:
 
 
 def rewards(name: str, conversations: list[Conversation], *, seed: int = 0) -> list[float]:
-    scored = load_scorer(name, ModelOptions(seed=seed)).score(conversations)
+    scored = score(load_scorer(name, seed=seed), conversations)
     assert None not in scored.rewards
     return [float(reward) for reward in scored.rewards if reward is not None]
 
@@ -79,8 +80,8 @@ def test_no_conversations_give_no_rewards() -> None:
 
 @pytest.mark.parametrize("name", ["length", "shorter", "random"])
 def test_a_baseline_says_what_it_is(name: str) -> None:
-    info = load_scorer(name, ModelOptions(seed=3)).info
-    assert (info.id, info.kind, info.revision, info.parameters) == (name, "builtin", None, None)
+    info = load_scorer(name, seed=3).info
+    assert (info.id, info.kind, info.revision, info.parameters) == (name, "rule", None, None)
     assert info.settings == ({"seed": 3} if name == "random" else {})
 
 
@@ -90,8 +91,8 @@ def test_a_name_that_can_be_no_scorer_is_refused(name: str) -> None:
         check_model_name(name)
     place = name or '--model ""'
     assert str(error.value) == (
-        f"{place}: no such folder and no built-in; give org/name of the Hub, a folder, or length,"
-        " shorter, random, tiny"
+        f"{place}: no such folder and no built-in; give org/name of the Hub, a folder, KIND:NAME,"
+        " or tiny, length, shorter, random"
     )
 
 

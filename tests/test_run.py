@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import rmbench
-from rmbench import Conversation, Scored, ScorerError, ScorerInfo
+from rmbench import Conversation, Facts, Ledger, ScorerError, ScorerInfo
 from rmbench.answers.lines import read_judgements
+from rmbench.result.measured import recompute
 from rmbench.result.record import Result, SuiteFacts
 from rmbench.result.signature import sign
 from rmbench.result.store import read_result, write_result
-from rmbench.run import recompute
 from rmbench.suite.definition import load_suite
 from rmbench.wording import percent
 
@@ -52,9 +52,11 @@ class Fixed:
         self.seen: list[Conversation] = []
         self.info = ScorerInfo(id="org/fixed", kind="own")
 
-    def score(self, conversations: Iterable[Conversation]) -> Scored:
+    def score(self, conversations: Iterable[Conversation], ledger: Ledger) -> Facts:
         self.seen = list(conversations)
-        return Scored(rewards=self.rewards, **self.scored)
+        ledger.record({i: reward for i, reward in enumerate(self.rewards) if reward is not None})
+        dropped = {i: "long" for i, reward in enumerate(self.rewards) if reward is None}
+        return Facts(unanswered=dropped, **self.scored)
 
 
 @pytest.fixture
@@ -130,16 +132,21 @@ def test_the_record_says_what_was_run(suite: str) -> None:
     assert record["date"].endswith("+00:00")
 
 
-@pytest.mark.parametrize("count", [0, 7, 9])
-def test_the_wrong_number_of_rewards_is_refused(suite: str, count: int) -> None:
-    assert failure(suite, [0.0] * count) == (
-        f"org/fixed: {count} rewards for 8 conversations; a scorer must return one per conversation"
-    )
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "org/fixed: no answer to 8 of 8 questions, such as number 0; a scorer must record"),
+        (7, "org/fixed: no answer to 1 of 8 questions, such as number 7; a scorer must record"),
+        (9, "an answer to question 8, where there are 8; a scorer numbers its questions from 0"),
+    ],
+)
+def test_the_wrong_number_of_rewards_is_refused(suite: str, count: int, told: str) -> None:
+    assert failure(suite, [0.0] * count).startswith(told)
 
 
 def test_the_wrong_number_of_inputs_is_refused(suite: str) -> None:
     assert failure(suite, [0.0] * 8, inputs=[1, 2]) == (
-        "org/fixed: 2 inputs for 8 conversations; a scorer must return one per conversation"
+        "org/fixed: 2 inputs for 8 questions; a scorer must return one for each"
     )
 
 

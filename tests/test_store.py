@@ -20,6 +20,7 @@ from rmbench.answers.lines import read_judgements
 from rmbench.errors import ResultError
 from rmbench.result import store as module
 from rmbench.result.find import find_results
+from rmbench.result.measured import recompute
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result, subset_of
 from rmbench.result.signature import sign_again
@@ -30,7 +31,6 @@ from rmbench.result.store import (
     read_result,
     write_result,
 )
-from rmbench.run import recompute
 from rmbench.suite.definition import load_suite
 
 RESULTS = Path(__file__).parent.parent / "results"

@@ -16,11 +16,13 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
+from asked import Given
 from click.testing import CliRunner
 from torch import nn
 from transformers import LlamaForSequenceClassification
 
 from rmbench.accuracy.aggregate import section_weights, weighted_mean
+from rmbench.api import evaluate
 from rmbench.checkpoint.config_findings import check_attention, check_rope
 from rmbench.checkpoint.encode import encode, load_template
 from rmbench.checkpoint.network_findings import check_head
@@ -28,8 +30,8 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
 from rmbench.engine.scoring import Engine
 from rmbench.errors import DataError, ScorerError
-from rmbench.run import evaluate
-from rmbench.scorers.contract import Scored, ScorerInfo
+from rmbench.scorers.classifier import load_classifier
+from rmbench.scorers.contract import ScorerInfo
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.table import format_table, result_table
 from rmbench.suite.comparison import Conversation, Message
@@ -82,7 +84,7 @@ def run(folder: Path, suite: str = "mini", **options: Any) -> Any:
 def refusal(folder: Path, **options: Any) -> str:
     """Return the line with which `run` refuses a model, once `doctor` has refused it too."""
     with pytest.raises(ScorerError) as error:
-        load_scorer(str(folder), ModelOptions(**options))
+        load_classifier(str(folder), ModelOptions(**options))
     flags = [f"--{key}={value}" for key, value in options.items()]
     code, output = doctor(folder, *flags)
     assert code == 2
@@ -217,7 +219,7 @@ def test_trap_06_doctor_scores_alone_in_batches_and_in_reverse(tmp_path: Path) -
 
 def test_trap_07_attention_without_the_models_soft_cap(tmp_path: Path) -> None:
     folder = models.save(tmp_path / "rm", models.classifier("gemma2", **LONG))
-    assert load_scorer(str(folder)).info.settings["attention"] == "eager"
+    assert load_classifier(str(folder), ModelOptions()).info.settings["attention"] == "eager"
     check = check_attention(models.config("gemma2"), "sdpa")
     assert check.status == "warning"
     assert "may leave out the soft cap of 50" in check.seen
@@ -406,23 +408,17 @@ def test_trap_22_ties_in_bfloat16_are_counted(tmp_path: Path) -> None:
     assert audit["ties"] == 6
 
 
-class Given:
-    """A scorer that gives the rewards it was told."""
-
-    def __init__(self, rewards: list[Any]) -> None:
-        self.info = ScorerInfo(id="given", kind="own")
-        self.rewards = rewards
-
-    def score(self, conversations: Any) -> Scored:
-        return Scored(rewards=self.rewards)
+def given(rewards: list[Any]) -> Given:
+    """Return a scorer that gives the rewards it was told."""
+    return Given(ScorerInfo(id="given", kind="own"), rewards, inputs=None)
 
 
 def test_trap_23_a_cost_model_says_the_opposite(tmp_path: Path) -> None:
     suite = own_suite(tmp_path, [PAIR] * 20)
-    result = evaluate(suite, Given([0.0, 1.0] * 20))
+    result = evaluate(suite, given([0.0, 1.0] * 20))
     assert result.audit["below_chance"] is True
     assert "a cost model" in format_table(result_table(result, load_suite(suite)), "table")
-    assert evaluate(suite, Given([1.0, 0.0] * 20)).audit["below_chance"] is False
+    assert evaluate(suite, given([1.0, 0.0] * 20)).audit["below_chance"] is False
 
 
 def test_trap_24_code_of_the_repository_and_what_it_may_return(tmp_path: Path) -> None:
@@ -431,7 +427,7 @@ def test_trap_24_code_of_the_repository_and_what_it_may_return(tmp_path: Path) -
     edit(folder / "config.json", auto_map={"AutoModelForSequenceClassification": "own.Own"})
     assert "read that code, then pass --trust-remote-code" in refusal(folder)
     with pytest.raises(ScorerError, match="is nan"):
-        evaluate(own_suite(tmp_path, [PAIR]), Given([1.0, float("nan")]))
+        evaluate(own_suite(tmp_path, [PAIR]), given([1.0, float("nan")]))
 
 
 @pytest.mark.parametrize(
@@ -516,9 +512,9 @@ def test_trap_30_every_average_has_its_name_and_meaning() -> None:
 
 def test_trap_31_a_missing_reward_never_counts_half(tmp_path: Path) -> None:
     suite = own_suite(tmp_path, [PAIR, PAIR])
-    with pytest.raises(ScorerError, match="2 rewards for 4 conversations"):
-        evaluate(suite, Given([1.0, 0.0]))
-    result = evaluate(suite, Given([1.0, 0.0, None, 1.0]))
+    with pytest.raises(ScorerError, match="no answer to 2 of 4 questions"):
+        evaluate(suite, given([1.0, 0.0]))
+    result = evaluate(suite, given([1.0, 0.0, None, 1.0]))
     assert (result.audit["dropped"], result.averages["pooled"].n) == (1, 1)
 
 
@@ -566,7 +562,7 @@ def test_trap_34_a_rotary_embedding_that_is_not_computed(tmp_path: Path) -> None
     edit(folder / "config.json", rope_theta=10000.0, rope_parameters={"rope_theta": 1e6})
     assert "rotary embedding: config.json states" in refusal(folder)
     edit(folder / "config.json", rope_theta=1e6)
-    assert load_scorer(str(folder)).info.kind == "classifier"
+    assert load_classifier(str(folder), ModelOptions()).info.kind == "classifier"
 
 
 def test_trap_34_as_transformers_4_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -599,7 +595,7 @@ def test_trap_35_a_tokenizer_that_only_transformers_5_has(
     if not hasattr(transformers, "TokenizersBackend"):
         message = refusal(folder)
     else:
-        assert load_scorer(str(folder)).info.kind == "classifier"
+        assert load_classifier(str(folder), ModelOptions()).info.kind == "classifier"
 
         def fail(*_: Any, **__: Any) -> None:
             raise ValueError("Tokenizer class TokenizersBackend does not exist or is not imported.")

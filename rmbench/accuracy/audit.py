@@ -13,18 +13,32 @@ from rmbench.accuracy.aggregate import average_weights, section_weights
 from rmbench.accuracy.credit import Outcomes
 from rmbench.accuracy.intervals import Floats
 from rmbench.accuracy.signs import sign_test
+from rmbench.answers.ask import Asked
 from rmbench.answers.judgements import Judgements, Preference
 from rmbench.engine.precision import steps
-from rmbench.scorers.contract import Facts, Scored, ScorerInfo
+from rmbench.scorers.contract import Facts, ScorerInfo
 from rmbench.suite.definition import Suite
+from rmbench.suite.feed import Feed
 
-__all__ = ["audit_answers", "is_below_chance", "rounding_spread"]
+__all__ = ["audit", "audit_answers", "is_below_chance", "rounding_spread"]
 
 _REVERSED: Final = 0.025
 
 
+def audit(feed: Feed, asked: Asked, outcomes: Outcomes) -> dict[str, Any]:
+    """Return everything about a run that could mislead: of data, answers and accuracies."""
+    judgements, suite = asked.judgements, feed.suite
+    found: dict[str, Any] = dict(feed.contents.audit)
+    found |= audit_answers(judgements, outcomes, asked.facts, asked.info)
+    found["below_chance"] = is_below_chance(suite, outcomes, clusters=judgements.clusters)
+    if judgements.preferences is None:
+        dtype = str(asked.info.settings.get("dtype", "float32"))
+        found["rounding"] = rounding_spread(suite, feed.contents.subsets, judgements, dtype=dtype)
+    return found
+
+
 def audit_answers(
-    judgements: Judgements, outcomes: Outcomes, facts: Facts | Scored, info: ScorerInfo
+    judgements: Judgements, outcomes: Outcomes, facts: Facts, info: ScorerInfo
 ) -> dict[str, Any]:
     """Return the audit of one run.
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rmbench.errors import ScorerError, enclosed
 from rmbench.suite.hub import hub_failure, is_broken_transfer
 
-__all__ = ["fetch_texts", "fetch_weights", "find_commit", "snapshot"]
+__all__ = ["fetch_config", "fetch_texts", "fetch_weights", "find_commit", "snapshot"]
 
 # Everything that is read before the weights; the first of a repository tells its commit.
 _FIRST: Final = ("config.json", "adapter_config.json")
@@ -34,6 +34,16 @@ def find_commit(repository: str, revision: str | None) -> str:
         f"{repository}: no config.json in the repository; give a model in the format of"
         " transformers, as save_pretrained writes it"
     )
+
+
+def fetch_config(repository: str, revision: str | None = None) -> Path:
+    """Return a model's configuration, fetched if it is not in the cache.
+
+    Raises:
+        ScorerError: as for ``find_commit``.
+    """
+    folder = snapshot(repository, find_commit(repository, revision))
+    return next((folder / name for name in _FIRST if (folder / name).exists()), folder / _FIRST[0])
 
 
 def fetch_texts(repository: str, commit: str) -> Path:

@@ -1,88 +1,93 @@
-"""How a model is loaded and fed, and the words that each option knows."""
+"""How a model is loaded and fed."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal, get_args
 
-from rmbench.errors import ScorerError, did_you_mean
+from pydantic import Field
+
+from rmbench.options import Options, option
 
 __all__ = ["AUDITS", "DTYPES", "MARKS", "ON_OVERFLOW", "POOLING", "TINY", "ModelOptions"]
 
 TINY: Final = "tiny"
+Overflow = Literal["error", "truncate-left", "drop"]
+Mark = Literal["model", "never", "always"]
+Pooling = Literal["model", "last", "first-eos"]
+Audit = Literal["sample", "exact"]
 DTYPES: Final = ("bfloat16", "float16", "float32")
-ON_OVERFLOW: Final = ("error", "truncate-left", "drop")
-AUDITS: Final = ("sample", "exact")
-MARKS: Final = ("model", "never", "always")
-POOLING: Final = ("model", "last", "first-eos")
+ON_OVERFLOW: Final[tuple[str, ...]] = get_args(Overflow)
+MARKS: Final[tuple[str, ...]] = get_args(Mark)
+POOLING: Final[tuple[str, ...]] = get_args(Pooling)
+AUDITS: Final[tuple[str, ...]] = get_args(Audit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """How a model is loaded and fed; every field that can move a reward is in the result.
+class ModelOptions(Options):
+    """How a model is loaded and fed; every field that can move a reward is in the result."""
 
-    Attributes:
-        revision: branch, tag or commit on the Hub.
-        dtype: ``auto`` (bfloat16 on CUDA, else float32), ``bfloat16``, ``float16``, ``float32``.
-        device: ``auto`` (CUDA, then MPS, then CPU), ``cuda``, ``cuda:1``, ``mps``, ``cpu``.
-        device_map: ``auto`` spreads a model over several GPUs; needs accelerate.
-        attention: transformers' ``attn_implementation``; None for the model's default.
-        template: ``tokenizer``, ``none``, or a path to a Jinja file.
-        system_prompt: the first message of conversations that bring no system message.
-        bos: ``model`` for what the template (or, without one, the tokenizer) writes, ``never`` or
-            ``always``, which is once.
-        eos: likewise, at the end.
-        pooling: which token's reward is read: ``model`` for what the model's forward does,
-            ``last``, or ``first-eos``; see ``rmbench.engine.pooling``.
-        outputs: which of a model's outputs is the reward: an index, a name, or name=weight,...;
-            None for a model that has one.
-        negate: whether lower is better; a configuration with ``score_type: cost`` says so itself.
-        reader: path to a TOML file that says where a model's reward is read; None for what its
-            files say.
-        max_length: most tokens of a conversation; None for the model's own limit.
-        on_overflow: ``error``, ``truncate-left`` or ``drop`` for longer conversations.
-        batch_tokens: tokens of one batch; None for the device's default.
-        trust_remote_code: run code from the model's repository.
-        trust_pickle: load weights that are not safetensors, which can run code.
-        audit: ``sample`` scores a few comparisons again, alone; ``exact`` also every tie and
-            near-tie, in float32.
-        seed: of the ``random`` built-in.
-    """
-
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: str | None = None
-    attention: str | None = None
-    template: str = "tokenizer"
-    system_prompt: str | None = None
-    bos: str = "model"
-    eos: str = "model"
-    pooling: str = "model"
-    outputs: str | None = None
-    negate: bool = False
-    reader: str | None = None
-    max_length: int | None = None
-    on_overflow: str = "error"
-    batch_tokens: int | None = None
-    trust_remote_code: bool = False
-    trust_pickle: bool = False
-    audit: str = "sample"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse a word that is none of those above.
-
-        Raises:
-            ScorerError: it is unknown.
-        """
-        words = {
-            "dtype": ("auto", *DTYPES),
-            "on_overflow": ON_OVERFLOW,
-            "audit": AUDITS,
-            "bos": MARKS,
-            "eos": MARKS,
-            "pooling": POOLING,
-        }
-        for name, known in words.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ScorerError(f'{name} "{value}" is unknown; {did_you_mean(value, known)}')
+    revision: str | None = option(
+        None, help="Branch, tag or commit on the Hub.", flag=True, moves="nothing"
+    )  # it moves the identity
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
+        "auto", help="auto: bfloat16 on CUDA, else float32.", flag=True
+    )
+    device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", flag=True, moves="nothing")
+    device_map: Literal["auto"] | None = option(
+        None, help="Spread a model over several GPUs (needs accelerate).", flag=True
+    )
+    attention: str | None = option(
+        None, help="transformers' attn_implementation, such as eager.", flag=True
+    )
+    template: str = option(
+        "tokenizer",
+        help="tokenizer, none (plain prompt + response), or a Jinja file.",
+        flag=True,
+    )
+    system_prompt: str | None = option(
+        None, help="First message, where the data has none.", flag=True, metavar="TEXT"
+    )
+    bos: Mark = option(
+        "model", help="BOS first: as the template writes it, never, or always once.", flag=True
+    )
+    eos: Mark = option(
+        "model", help="EOS last: as the template writes it, never, or always once.", flag=True
+    )
+    pooling: Pooling = option(
+        "model",
+        help="Token whose reward is read: the model's own choice, the last, or the one before the"
+        " first EOS.",
+        flag=True,
+    )
+    outputs: str | None = option(
+        None,
+        help="Which of a model's outputs is the reward, or how they add up to it.",
+        metavar="INDEX|NAME=WEIGHT,...",
+        flag="--model-output",
+    )
+    negate: bool = option(False, help="Lower is better: turn the sign (cost models).", flag=True)
+    reader: str | None = option(
+        None,
+        help="TOML file that says where the reward is read; see docs/models.md.",
+        flag=True,
+        metavar="FILE",
+    )
+    max_length: Annotated[int, Field(ge=1)] | None = option(
+        None,
+        help="Most tokens of a conversation; by default the model's own limit.",
+        flag=True,
+    )
+    on_overflow: Overflow = option("error", help="What to do with longer conversations.", flag=True)
+    batch_tokens: Annotated[int, Field(ge=1)] | None = option(
+        None,
+        help="Tokens of one batch; by default what suits the device.",
+        flag=True,
+        moves="nothing",
+    )
+    trust_remote_code: bool = option(False, help="Run code from the model's repository.", flag=True)
+    trust_pickle: bool = option(
+        False, help="Load pickle weights, which can run code.", flag=True, moves="nothing"
+    )
+    audit: Audit = option(
+        "sample",
+        help="Score a few comparisons again, alone; exact: also all near-ties, in float32.",
+        flag=True,
+        moves="audit",
+    )

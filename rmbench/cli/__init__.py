@@ -26,6 +26,7 @@ from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
 from rmbench.cli.report import report
 from rmbench.cli.run import run
+from rmbench.cli.scorers import scorers
 from rmbench.cli.site import site
 from rmbench.cli.suites import suites
 from rmbench.errors import RmbenchError
@@ -145,6 +146,7 @@ for _command in (
     card,
     import_,
     suites,
+    scorers,
     cache,
 ):
     main.add_command(_command)

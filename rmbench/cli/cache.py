@@ -13,7 +13,7 @@ __all__ = ["cache"]
 
 @click.group()
 def cache() -> None:
-    """Show or clear the rewards already computed."""
+    """Show or clear the answers already given."""
 
 
 @cache.command()
@@ -29,14 +29,14 @@ def info(cache_folder: Path | None) -> None:
         return
     with open_cache(folder) as opened:
         found = opened.info()
-    rewards, runs = counted(found.rewards, "rewards"), counted(found.runs, "runs")
-    click.echo(f"{rewards}, {runs}, {found.size / 1e6:.1f} MB")
+    answers, replies = counted(found.answers, "answers"), counted(found.replies, "replies")
+    click.echo(f"{answers}, {replies}, {counted(found.runs, 'runs')}, {found.size / 1e6:.1f} MB")
 
 
 @cache.command()
 @CACHE
 def clear(cache_folder: Path | None) -> None:
-    """Forget every reward."""
+    """Forget every answer."""
     from rmbench.cache import clear_cache, default_folder
 
     folder = cache_folder or default_folder()

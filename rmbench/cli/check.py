@@ -170,7 +170,7 @@ def open_baselines(
     """
     from rmbench.compare.baselines import read_baselines
     from rmbench.errors import ResultError
-    from rmbench.run import planned_result
+    from rmbench.result.measured import planned_result
 
     planned = [planned_result(feed, name) for feed in feeds for name in names.values()]
     if _is_overwritten(place, output, planned):

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmbench.checkpoint.options import ModelOptions
-from rmbench.cli.options import DATA, model_options
-from rmbench.scorers.registry import check_model_name
+from rmbench.cli.options import DATA
+from rmbench.cli.scorer_options import ScorerCommand, given_options
 
 if TYPE_CHECKING:
     from rmbench.doctor import Report
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(cls=ScorerCommand)
 @click.argument("model")
 @click.option(
     "--suite",
@@ -27,8 +26,7 @@ __all__ = ["doctor"]
     help="Suite whose lengths are checked; repeatable.",
 )
 @DATA
-@model_options
-def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **options: Any) -> None:
+def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **_: Any) -> None:
     """Check whether a model is safe to score, and say what to do where it is not.
 
     Exit code 0, or 2 when a check refuses the model; warnings do not fail.
@@ -39,10 +37,12 @@ def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **options
     """
     from rmbench.cli.run import open_feeds
     from rmbench.doctor import examine
+    from rmbench.scorers.registry import check_model_name
 
     check_model_name(model)
+    given = given_options()
     feeds = open_feeds(list(dict.fromkeys(suites)), data, None)
-    report = examine(model, ModelOptions(**options), feeds)
+    report = examine(model, given, feeds)
     _print(report)
     if report.is_refused:
         sys.exit(2)

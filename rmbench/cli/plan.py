@@ -1,12 +1,11 @@
 """``rmbench run --plan``: what a run would cost, without a model's weights."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rmbench.checkpoint.options import ModelOptions
-from rmbench.scorers.registry import BASELINES
+from rmbench.cli.scorer_options import options_for
 
 if TYPE_CHECKING:
     from rmbench.scorers.plan import Plan
@@ -19,25 +18,27 @@ COUNTS: Final = ("tokens", "RewardBench's loop", "sorted", "shared", "rows")
 
 
 def print_plan(
-    models: Sequence[str], feeds: Sequence["Feed"], options: ModelOptions, fmt: str
+    models: Sequence[str], feeds: Sequence["Feed"], given: Mapping[str, Any], fmt: str
 ) -> None:
     """Print conversations, tokens, rows and, where a device was named, seconds.
 
     Raises:
         RmbenchError: a model cannot be planned for.
     """
-    from rmbench.run import Conversations
-    from rmbench.scorers.plan import plan_scoring
+    from rmbench.answers.questions import Conversations
+    from rmbench.scorers.registry import find_kind, load_kind
     from rmbench.show.table import Cell, Table, format_table
 
-    estimate = options.device != "auto"
+    estimate = given.get("device", "auto") != "auto"
     rows: list[list[Content]] = []
     for model in models:
+        named = find_kind(model)
+        kind = load_kind(named.kind)
+        options = options_for(kind, given)
         for feed in feeds:
-            cells = [Cell("count", 0)] * len(COUNTS) + [Cell("seconds", None)] * estimate
-            if model not in BASELINES:
-                conversations = Conversations(feed)
-                cells = _cells(plan_scoring(model, options, conversations, estimate=estimate))
+            cells = [Cell("count", None)] * len(COUNTS) + [Cell("seconds", None)] * estimate
+            if kind.plan is not None:
+                cells = _cells(kind.plan(named.name, options, Conversations(feed), estimate))
             asked = Cell("count", feed.num_conversations)
             rows.append([feed.suite.name, model, asked, *cells])
     notes = [

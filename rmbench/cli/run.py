@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli.check import asked_for_gate, gate_options, gate_results, open_baselines
-from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, model_options, open_cache, tell_unused
+from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, open_cache
 from rmbench.cli.plan import print_plan
+from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
 from rmbench.errors import RmbenchError
-from rmbench.scorers.registry import check_model_name
 
 if TYPE_CHECKING:
     from rmbench.cache import Cache
@@ -23,14 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+SOON_S: Final = 1.0
+"""What is done sooner needs no bar."""
 
-@click.command()
+
+@click.command(cls=ScorerCommand)
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="MODEL",
-    help="Hub id, local folder, or tiny, length, shorter, random; repeatable.  [default: tiny]",
+    help="Hub id, local folder, KIND:NAME (see `rmbench scorers list`), or tiny, length, shorter,"
+    " random; repeatable.  [default: tiny]",
 )
 @click.option(
     "--suite",
@@ -58,7 +61,7 @@ __all__ = ["run"]
     help="Print what the run would cost, without loading weights; with a --device, in seconds too.",
 )
 @CACHE
-@click.option("--no-cache", is_flag=True, help="Compute every reward anew, and keep none.")
+@click.option("--no-cache", is_flag=True, help="Ask everything anew, and keep no answer.")
 @click.option(
     "--check",
     "baseline",
@@ -68,7 +71,6 @@ __all__ = ["run"]
 )
 @gate_options
 @FORMAT
-@model_options
 def run(
     models: tuple[str, ...],
     suites: tuple[str, ...],
@@ -83,7 +85,7 @@ def run(
     baseline: str | None,
     limits: dict[str, Any],
     fmt: str,
-    **options: Any,
+    **_: Any,
 ) -> None:
     """Score suites with reward models and print the accuracies.
 
@@ -105,17 +107,18 @@ def run(
     if no_cache and cache_folder is not None:
         raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
     models = tuple(dict.fromkeys(models)) or ("tiny",)
+    given = given_options()
     names = _name_models(models, name)
+    tell_unused(models, given)
     feeds = open_feeds(_suite_names(suites, models), data, limit)
     if is_plan:
-        print_plan(models, feeds, ModelOptions(**options), fmt)
+        print_plan(models, feeds, given, fmt)
         return
-    tell_unused(models)
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
     baselines = open_baselines(baseline, output, feeds, names) if baseline is not None else None
     cache = None if no_cache else open_cache(cache_folder)
-    results, failed = _run_models(names, ModelOptions(**options), feeds, (output, cache))
+    results, failed = _run_models(names, given, feeds, (output, cache))
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
     code = gate_results(results, feeds, baselines, limits, fmt) if baselines is not None else 0
     if failed or code:
@@ -124,14 +127,14 @@ def run(
 
 def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:
     """Return what each model is called, once each is a model and no two have one name."""
-    from rmbench.checkpoint.identity import name_models
     from rmbench.errors import ScorerError
+    from rmbench.scorers.registry import check_model_name, name_results
 
     if name is not None and (len(models) > 1 or not name.strip()):
         raise click.UsageError("--name NAME is the name of one --model; give one of each")
     for model in models:
         check_model_name(model)
-    names = name_models(models) if name is None else {models[0]: name}
+    names = name_results(models) if name is None else {models[0]: name}
     for model, other in ((a, b) for a in models for b in models if a != b and names[a] == names[b]):
         raise ScorerError(
             f'--model {model}: its results would be those of "{names[model]}", as of --model'
@@ -142,11 +145,11 @@ def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:
 
 def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     """Return the suites to run; by default mini for built-in models, which need no network."""
-    from rmbench.scorers.registry import builtin_names
+    from rmbench.scorers.registry import unprefixed_names
 
     if suites:
         return list(dict.fromkeys(suites))
-    if all(model in builtin_names() for model in models):
+    if all(model in unprefixed_names() for model in models):
         return ["mini"]
     return ["rewardbench", "ultrafeedback"]
 
@@ -174,7 +177,7 @@ def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> 
 
 def _run_models(
     names: Mapping[str, str],
-    options: ModelOptions,
+    given: Mapping[str, Any],
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> tuple[list["Result"], bool]:
@@ -185,7 +188,7 @@ def _run_models(
     failed = False
     for model, name in names.items():
         try:
-            results += _run_model((model, name), options, feeds, folders)
+            results += _run_model((model, name), given, feeds, folders)
         except RmbenchError as error:
             if len(names) == 1:
                 raise
@@ -196,21 +199,23 @@ def _run_models(
 
 def _run_model(
     named: tuple[str, str],
-    options: ModelOptions,
+    given: Mapping[str, Any],
     feeds: Sequence["Feed"],
     folders: tuple[Path, "Cache | None"],
 ) -> list["Result"]:
     from rmbench.result.store import find_replaced
     from rmbench.run import evaluate_feed
-    from rmbench.scorers.registry import load_scorer
+    from rmbench.scorers.registry import find_kind, load_kind
     from rmbench.wording import printable
 
     (model, name), (output, cache) = named, folders
     results = []
     with _progress_bar(model) as progress:
-        scorer = load_scorer(model, options, progress=progress, cache=cache)
+        found = find_kind(model)
+        kind = load_kind(found.kind)
+        scorer = kind.open(found.name, options_for(kind, given))
         for feed in feeds:
-            result = evaluate_feed(feed, scorer, name)
+            result = evaluate_feed(feed, scorer, name=name, cache=cache, progress=progress)
             replaced = find_replaced(result, output)
             click.echo(f"written: {_write(result, output)}", err=True)
             if replaced is not None:
@@ -253,7 +258,7 @@ def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> No
 
 
 class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
-    """Shows tokens done, tokens per second and time left on standard error."""
+    """Shows answers given, answers per second and time left on standard error."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -270,9 +275,14 @@ class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
             # A log keeps every state of the bar: a line now and then is enough there.
             pause = 0.1 if sys.stderr.isatty() else 30.0
             self.bar = tqdm(
-                unit="tok", unit_scale=True, desc=self.label, mininterval=pause, maxinterval=pause
+                unit=" answers",
+                delay=SOON_S,
+                unit_scale=True,
+                desc=self.label,
+                mininterval=pause,
+                maxinterval=pause,
             )
-        self.bar.total = total  # grows while texts are still being tokenised
+        self.bar.total = total
         self.bar.update(done - self.bar.n)
         if done == total:
             self.__exit__()

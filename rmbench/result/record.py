@@ -137,6 +137,11 @@ class Result(BaseModel):
     rewards: SkipValidation[Sequence[Judgement]] = Field(default=(), exclude=True)
 
     @property
+    def is_rule(self) -> bool:
+        """Whether a rule that looks at the text alone answered: a baseline, no model."""
+        return self.model.get("kind") in ("rule", "builtin")  # as releases before 0.2 called it
+
+    @property
     def headline(self) -> Accuracy | None:
         """The average that ranks this suite's results; None where it was not measured."""
         return self.averages.get(self.suite["headline"])

@@ -2,16 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
-import transformers
 
-from rmbench.cache import SCORING_VERSION, Cache, make_key
 from rmbench.checkpoint.adapter import combine
 from rmbench.checkpoint.encode import Encoded, Encoder, Template
 from rmbench.checkpoint.findings import WARNING, Check
@@ -34,7 +30,8 @@ from rmbench.engine.scoring import Engine, Scoring
 from rmbench.errors import ScorerError
 from rmbench.files import Stamp
 from rmbench.scorers.again import group, recheck, recheck_exactly
-from rmbench.scorers.contract import Progress, Scored, ScorerInfo
+from rmbench.scorers.contract import Facts, Ledger, ScorerInfo
+from rmbench.scorers.inputs import Inputs
 from rmbench.suite.comparison import Conversation
 
 __all__ = ["Classifier", "load_classifier"]
@@ -52,10 +49,8 @@ class Classifier:
         engine: Engine,
         checkpoint: Checkpoint,
         checks: Sequence[Check] = (),
-        progress: Progress | None = None,
     ) -> None:
         self.info = info
-        self.progress = progress
         self.load_seconds = 0.0
         self.engine = engine
         self.checkpoint = checkpoint
@@ -64,8 +59,8 @@ class Classifier:
         self.template = checkpoint.template
         self.options = checkpoint.options
 
-    def score(self, conversations: Iterable[Conversation]) -> Scored:
-        """Return the model's rewards.
+    def score(self, conversations: Iterable[Conversation], ledger: Ledger) -> Facts:
+        """Record the model's rewards.
 
         Raises:
             ScorerError: a conversation is too long, the template refuses it, or memory is short.
@@ -76,34 +71,36 @@ class Classifier:
             max_length=self.info.settings["max_length"],
             on_overflow=self.options.on_overflow,
         )
+        inputs = Inputs(ledger)
         # Read before the scoring begins, which exchanges parts of the network now and then.
-        accept = partial(check_ids, embeddings=self.embeddings, name=self.info.id)
+        embeddings = self.embeddings
+
+        def accept(chunk: Sequence[Any]) -> None:
+            check_ids(chunk, embeddings=embeddings, name=self.info.id)
+            inputs.add(chunk)
+
         with EncodingAhead(encoder, conversations, accept=accept) as ahead:
-            self.engine.progress = partial(self._report, ahead)
+            self.engine.progress = lambda _: ahead.check()
+            self.engine.cache = cast(Any, inputs)
             scoring = self.engine.score_windows(ahead.windows())
             encoded = ahead.finish()
         kept = [i for i, ids in enumerate(encoded.sequences) if ids is not None]
         rewards: list[float | None] = [None] * len(encoded.sequences)
-        inputs = [-1 - i for i in range(len(encoded.sequences))]  # dropped ones equal nothing
-        for i, reward, number in zip(kept, scoring.rewards, scoring.inputs, strict=True):
-            rewards[i], inputs[i] = float(reward), int(number)
-        audit = self._audit(encoded, scoring, kept) | self._recheck(encoded, rewards)
-        timing = {"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring)
-        environment = {"device": _device_name(self.engine.device)}
-        return Scored(
-            rewards=rewards, inputs=inputs, audit=audit, timing=timing, environment=environment
+        for i, reward in zip(kept, scoring.rewards, strict=True):
+            rewards[i] = float(reward)
+        inputs.record_rest({i: reward for i, reward in enumerate(rewards) if reward is not None})
+        return Facts(
+            audit=self._audit(encoded, scoring, kept) | self._recheck(encoded, rewards),
+            timing={"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring),
+            environment={"device": _device_name(self.engine.device)},
+            unanswered=dict.fromkeys(inputs.dropped, "longer than the model's limit"),
+            inputs=inputs.numbers,
         )
 
     @property
     def embeddings(self) -> int | None:
         """Number of token ids that the model has an embedding for; None where it does not tell."""
         return count_embeddings(self.engine.model)
-
-    def _report(self, ahead: EncodingAhead, done: int) -> None:
-        """Stop at what the tokeniser found meanwhile, and tell how far the scoring is."""
-        ahead.check()
-        if self.progress is not None:
-            self.progress(done, ahead.encoder.tokens)
 
     def _audit(self, encoded: Encoded, scoring: Scoring, kept: Sequence[int]) -> dict[str, Any]:
         first = _kept(encoded, kept[:1])
@@ -151,7 +148,7 @@ class Classifier:
         def exactly(numbers: Sequence[int]) -> list[float]:
             if dtype == "float32":
                 return alone(numbers)
-            options = replace(self.options, dtype="float32", audit="sample")
+            options = self.options.changed(dtype="float32", audit="sample")
             exact = load_classifier(self.checkpoint.model, options)
             return exact.engine.score_alone(_kept(encoded, numbers))
 
@@ -174,18 +171,16 @@ def load_classifier(
     model: str,
     options: ModelOptions,
     *,
-    progress: Progress | None = None,
     checks: list[Check] | None = None,
-    cache: Cache | None = None,
+    digest: Callable[[Path], str] = file_digest,
 ) -> Classifier:
     """Load a reward model, or refuse it.
 
     Args:
         model: ``tiny``, a local folder, or a Hub id.
         options: how to load and feed it.
-        progress: called after every batch with tokens done and tokens in all.
         checks: where the findings go, refused ones too; by default a refused one is an error.
-        cache: rewards computed before, and where new ones go.
+        digest: gives the digest of a file; a cache's spares reading weights again.
 
     Raises:
         ScorerError: it cannot be loaded, is no reward model with one logit, lacks its head or
@@ -194,7 +189,7 @@ def load_classifier(
     start = time.perf_counter()
     before = _stamps(model)
     checkpoint = open_checkpoint(model, options)
-    revision = _revision(checkpoint, cache)
+    revision = _revision(checkpoint, digest)
     found = _note(checkpoint.checks, checks, checkpoint.name)
     loaded = load_weights(checkpoint)
     found += _note(loaded.checks, checks, checkpoint.name)
@@ -203,13 +198,8 @@ def load_classifier(
     info = _describe(checkpoint, loaded, revision)
     if before is not None:
         check_unmoved(_own_folder(checkpoint), before)
-    engine = Engine(
-        network,
-        batch_tokens=options.batch_tokens,
-        cache=cache,
-        scope=_scope(info, network),
-    )
-    scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found, progress=progress)
+    engine = Engine(network, batch_tokens=options.batch_tokens)
+    scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found)
     scorer.load_seconds = time.perf_counter() - start
     return scorer
 
@@ -286,9 +276,8 @@ def _stamps(model: str) -> Mapping[str, Stamp] | None:
     return take_stamps(Path(where)) if Path(where).is_dir() else None
 
 
-def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
+def _revision(checkpoint: Checkpoint, digest: Callable[[Path], str]) -> str:
     """Return the commit on the Hub, or a digest of a local model."""
-    digest = cache.file_digest if cache else file_digest
     own = checkpoint.commit or digest_folder(_own_folder(checkpoint), digest)
     if checkpoint.adapter is None:
         return own
@@ -297,14 +286,6 @@ def _revision(checkpoint: Checkpoint, cache: Cache | None) -> str:
 
 def _own_folder(checkpoint: Checkpoint) -> Path:
     return checkpoint.folder if checkpoint.adapter is None else checkpoint.adapter.folder
-
-
-def _scope(info: ScorerInfo, network: Any) -> bytes:
-    """Return what determines a reward besides the token ids, for the keys of the cache."""
-    names = ("dtype", "attention", "pooling", "outputs", "negate", "reader_sha256")
-    settings = [info.settings.get(name) for name in names]
-    versions = (torch.__version__, transformers.__version__, SCORING_VERSION)
-    return make_key(info.revision, *settings, *versions, network.device.type)
 
 
 def check_ids(sequences: Iterable[Any], *, embeddings: int | None, name: str) -> None:

@@ -8,7 +8,7 @@ there, so that a run that is killed goes on where it was; and both return what h
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
 
 from rmbench.suite.comparison import Candidates, Conversation
 
@@ -16,14 +16,16 @@ __all__ = [
     "Answer",
     "Facts",
     "Gives",
+    "Identity",
     "Ledger",
     "ListwiseScorer",
+    "MemoryLedger",
     "PointwiseScorer",
     "Progress",
     "Scale",
-    "Scored",
     "Scorer",
     "ScorerInfo",
+    "is_listwise",
 ]
 
 Progress = Callable[[int, int], None]
@@ -87,6 +89,23 @@ class Facts:
     inputs: Sequence[int] | None = None
 
 
+class Identity(NamedTuple):
+    """What tells a scorer and its options from every other, before anything is loaded.
+
+    Answers of an earlier run are taken up where these texts are the same; a scorer whose
+    ``identity`` is None keeps none. By default it follows from ``info``.
+
+    Attributes:
+        replies: what the replies hang on that answers are read from.
+        answers: what the answers hang on besides.
+        facts: what else is looked at besides, such as an audit.
+    """
+
+    replies: str
+    answers: str = ""
+    facts: str = ""
+
+
 class Ledger(Protocol):
     """Where answers go. A question's number is its place among the questions, from 0 on.
 
@@ -107,13 +126,45 @@ class Ledger(Protocol):
         """Keep replies by the number of their question, all of them or none."""
 
 
-@runtime_checkable
+class MemoryLedger:
+    """A ledger of one run, in memory; for scorers used by themselves, and their tests.
+
+    Attributes:
+        answers: by the number of their question.
+        replies: likewise.
+    """
+
+    def __init__(
+        self, answers: Mapping[int, Answer] | None = None, replies: Mapping[int, str] | None = None
+    ) -> None:
+        """Begin with what an earlier run left."""
+        self._known = dict(answers or {})
+        self._replies = dict(replies or {})
+        self.answers: dict[int, Answer] = {}
+        self.replies: dict[int, str] = {}
+
+    def known(self, number: int) -> Answer | None:
+        """Return the answer that the ledger began with, if any."""
+        return self._known.get(number)
+
+    def record(self, answers: Mapping[int, Answer]) -> None:
+        """Keep answers."""
+        self.answers |= answers
+
+    def reply(self, number: int) -> str | None:
+        """Return the reply that the ledger began with, if any."""
+        return self._replies.get(number)
+
+    def keep(self, replies: Mapping[int, str]) -> None:
+        """Keep replies."""
+        self.replies |= replies
+
+
 class PointwiseScorer(Protocol):
     """Anything that gives conversations a reward, or a reward for each step of the response.
 
-    Optional members: ``identity``, a text that tells this scorer from every other before anything
-    is loaded (by default the revision); ``alone(conversations)``, the ground truth, one float each;
-    ``close()``.
+    Optional members: ``identity``, see ``Identity``; ``alone(conversations)``, the ground truth,
+    one float each; ``close()``.
     """
 
     @property
@@ -127,7 +178,6 @@ class PointwiseScorer(Protocol):
         """
 
 
-@runtime_checkable
 class ListwiseScorer(Protocol):
     """Anything that is shown responses side by side and gives each a share of the preference.
 
@@ -147,32 +197,9 @@ class ListwiseScorer(Protocol):
         """Record one answer per question, a share for each candidate in the order shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """Rewards, and what happened on the way.
-
-    Attributes:
-        rewards: one per conversation, in their order; None for a dropped conversation.
-        inputs: one number per conversation, equal where the model saw equal inputs; None where
-            there is nothing to tell.
-        audit: counts and findings for the result's ``audit``.
-        timing: seconds and tokens for the result's ``timing``.
-        environment: what the result's ``environment`` should say besides versions.
-    """
-
-    rewards: Sequence[float | None]
-    inputs: Sequence[int] | None = None
-    audit: Mapping[str, Any] = field(default_factory=dict)
-    timing: Mapping[str, float] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
+Scorer = PointwiseScorer | ListwiseScorer
 
 
-class Scorer(Protocol):
-    """Anything that gives conversations a reward; see ``examples/own_scorer.py``."""
-
-    @property
-    def info(self) -> ScorerInfo:
-        """Who gives the rewards, and under which settings."""
-
-    def score(self, conversations: Iterable[Conversation]) -> Scored:
-        """Return one reward per conversation, in their order; only order and differences count."""
+def is_listwise(scorer: Scorer) -> TypeGuard[ListwiseScorer]:
+    """Whether a scorer is shown candidates side by side; looks at nothing that is loaded late."""
+    return hasattr(scorer, "prefer")

@@ -1,11 +1,15 @@
 """A kind of scorer: what an entry point in the group ``rmbench.scorers`` names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmbench.options import Options
 from rmbench.scorers.contract import ListwiseScorer, PointwiseScorer
+from rmbench.suite.comparison import Conversation
+
+if TYPE_CHECKING:
+    from rmbench.scorers.plan import Plan
 
 __all__ = ["Kind"]
 
@@ -21,6 +25,9 @@ class Kind:
         summary: one sentence for ``rmbench scorers list``.
         metavar: what stands behind ``KIND:`` in the help, such as ``MODEL`` or ``URL``.
         names: names that need no ``KIND:`` before them.
+        result_name: gives the ``info.id`` of what stands behind ``KIND:``, without loading it.
+        plan: says what scoring would cost, from name, options, conversations, and whether seconds
+            are to be estimated; None where it costs no tokens of a model at hand.
         claims: whether a model with this config.json is of this kind; asked for a folder or a model
             of the Hub that is given without ``KIND:``. None for a kind that is always asked for by
             its name.
@@ -31,4 +38,6 @@ class Kind:
     options: type[Options] = Options
     metavar: str = "MODEL"
     names: tuple[str, ...] = ()
+    result_name: Callable[[str], str] = str
+    plan: "Callable[[str, Any, Iterable[Conversation], bool], Plan] | None" = None
     claims: Callable[[Mapping[str, Any]], bool] | None = None

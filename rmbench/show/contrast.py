@@ -130,7 +130,7 @@ def split_changes(
 
 def _without(result: Result, keys: str) -> str:
     """Say why a result has none of a model's settings; nothing if it has them."""
-    if result.model.get("kind") == "builtin":
+    if result.is_rule:
         return f"is a rule, to which these do not apply: {keys}"
     return "" if result.settings else f"was recorded without {keys}"
 

@@ -385,7 +385,7 @@ def analysis_notes(result: Result) -> list[str]:
 
     Of a rule they would tell what the rule says of itself.
     """
-    found = result.analyses if result.model.get("kind") != "builtin" else None
+    found = None if result.is_rule else result.analyses
     notes = []
     if found is not None and found.length is not None and found.length.tells:
         longer, shorter, odds = found.length.longer, found.length.shorter, found.length.odds
@@ -453,7 +453,7 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
     found += _recheck_notes(result.audit)
     if result.audit.get("below_chance"):
-        of_model = result.model.get("kind") != "builtin"
+        of_model = not result.is_rule
         cost = ": does a low reward mean a good response (a cost model)?" if of_model else ""
         found.append(f"below chance{cost}")
     found += [f"{name}: {seen}" for name, seen in (result.audit.get("warnings") or {}).items()]

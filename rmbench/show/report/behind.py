@@ -95,9 +95,7 @@ def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]
         " sure; the table below has the error.",
     )
     rules = [
-        name
-        for name, scores in zip(names, material.scores, strict=True)
-        if scores.result.model.get("kind") == "builtin"
+        name for name, scores in zip(names, material.scores, strict=True) if scores.result.is_rule
     ]
     return {
         "figure": calibration_plot(items, label, width=WIDTH),

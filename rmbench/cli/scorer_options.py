@@ -1,0 +1,152 @@
+"""The options of scorers on the command line: flags and ``-o`` follow from their declarations."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.core import ParameterSource
+
+from rmbench.errors import ScorerError, did_you_mean
+
+if TYPE_CHECKING:
+    from rmbench.options import OptionField, Options
+    from rmbench.scorers.kind import Kind
+
+__all__ = ["ScorerCommand", "given_options", "options_for", "tell_unused"]
+
+ASSIGNED: Final = "assigned"
+
+
+class ScorerCommand(click.Command):
+    """A command that opens scorers: it has the flags of rmbench's own kinds, and ``-o``.
+
+    They are looked up when the command is used, so that ``rmbench --help`` loads no kind.
+    """
+
+    _flags: list[click.Parameter] | None = None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters, the kinds' flags, and the option for help."""
+        if self._flags is None:
+            self._flags = [_assignment(), *map(_flag, _fields().values())]
+        own = super().get_params(ctx)
+        return [*self.params, *self._flags, *own[len(self.params) :]]
+
+
+def _assignment() -> click.Option:
+    return click.Option(
+        ["-o", "--option", ASSIGNED],
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An option of the model's kind, see `rmbench scorers show`; repeatable.",
+    )
+
+
+def _fields() -> "dict[str, OptionField]":
+    """Return the options that have a flag, by name: of rmbench's own kinds, the usual one first."""
+    from rmbench.scorers.registry import own_kinds
+
+    fields: dict[str, OptionField] = {}
+    for _, kind in own_kinds():
+        for field in kind.options.fields():
+            if field.flag:
+                fields.setdefault(field.name, field)
+    return fields
+
+
+def _flag(field: "OptionField") -> click.Option:
+    name = field.flag
+    if field.type is bool:
+        return click.Option([name, field.name], is_flag=True, help=field.help)
+    shown = field.default is not None
+    return click.Option(
+        [name, field.name],
+        type=_type(field),
+        default=field.default,
+        show_default=shown,
+        metavar=field.metavar,
+        help=field.help,
+    )
+
+
+def _type(field: "OptionField") -> click.ParamType[Any]:
+    least, most = field.bounds
+    if field.choices:
+        return click.Choice(field.choices)
+    if field.type is int:
+        return click.IntRange(
+            None if least is None else int(least), None if most is None else int(most)
+        )
+    if field.type is float:
+        return click.FloatRange(least, most)
+    return click.STRING
+
+
+def given_options() -> dict[str, Any]:
+    """Return the options of scorers that stand on the command line, by name.
+
+    Raises:
+        ScorerError: one is given twice, or is not written as ``NAME=VALUE``.
+    """
+    context = click.get_current_context()
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name in _fields() and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for text in context.params.get(ASSIGNED, ()):
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise ScorerError(f"-o {text}: write it as NAME=VALUE")
+        if name in given:
+            raise ScorerError(f"-o {text}: {name} is given twice; leave one out")
+        given[name] = value
+    return given
+
+
+def options_for(kind: "Kind", given: Mapping[str, Any]) -> "Options":
+    """Return the options of a kind among those that stand on the command line.
+
+    Raises:
+        ScorerError: a value is wrong, or one that it needs is missing.
+    """
+    known = kind.options.model_fields
+    return kind.options(**{name: value for name, value in given.items() if name in known})
+
+
+def tell_unused(models: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Say on standard error which options do nothing for some of the models.
+
+    Raises:
+        ScorerError: an option is known to none of them, and is no flag.
+    """
+    known = {model: _known(model) for model in dict.fromkeys(models)}
+    everything = {name for _, names in known.values() for name in names}
+    for name in given:
+        if name not in everything | _fields().keys():
+            raise ScorerError(f"-o {name}: no such option; {did_you_mean(name, everything)}")
+    unused: dict[str, list[str]] = {}
+    for model, (kind, names) in known.items():
+        flags = [_written(name) for name in given if name not in names]
+        if flags:
+            unused.setdefault(", ".join(flags), []).append(f"{model} ({kind})")
+    for flags_text, told in unused.items():
+        click.echo(f"rmbench: {flags_text}: without effect on {', '.join(told)}", err=True)
+
+
+def _written(name: str) -> str:
+    """Return an option as it is written: its flag, or ``-o NAME``."""
+    field = _fields().get(name)
+    return f"-o {name}" if field is None else field.flag
+
+
+def _known(model: str) -> tuple[str, set[str]]:
+    """Return the kind of a model and the options that it may know, without a look at its files."""
+    from rmbench.scorers.registry import USUAL, load_kind, name_model, own_kinds
+
+    kind = name_model(model).kind
+    if kind:
+        return kind, set(load_kind(kind).options.model_fields)
+    claiming = [found for _, found in own_kinds() if found.claims is not None]
+    return USUAL, {name for found in claiming for name in found.options.model_fields}
