@@ -10,7 +10,8 @@ from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.text_findings import encode_one
 from rmbench.errors import ScorerError
-from rmbench.scorers.registry import find_kind, load_kind
+from rmbench.scorers.kind import Kind
+from rmbench.scorers.registry import USUAL, find_kind, load_kind
 from rmbench.suite.comparison import Comparison, Conversation
 from rmbench.suite.feed import Feed
 from rmbench.wording import counted
@@ -63,9 +64,9 @@ def examine(model: str, given: ModelOptions | Mapping[str, Any], feeds: Sequence
     """
     named = find_kind(model)
     kind = load_kind(named.kind)
-    if not issubclass(kind.options, ModelOptions):
-        raise ScorerError(f"{model}: a {named.kind}, not a model; there is nothing to check")
-    options = given if isinstance(given, ModelOptions) else kind.options(**given)
+    if named.kind != USUAL:
+        return _examine_kind(model, kind.open(named.name, _options(kind, given)), feeds)
+    options: ModelOptions = _options(kind, given)
     from rmbench.scorers.classifier import load_classifier
 
     report = Report()
@@ -81,6 +82,28 @@ def examine(model: str, given: ModelOptions | Mapping[str, Any], feeds: Sequence
     except ScorerError as error:
         seen, _, remedy = str(error).rpartition("; ")
         report.append(Check(name="scoring", status=REFUSED, seen=seen, remedy=remedy))
+    return report
+
+
+def _options(kind: Kind, given: ModelOptions | Mapping[str, Any]) -> Any:
+    return given if isinstance(given, kind.options) else kind.options(**dict(given))
+
+
+def _examine_kind(model: str, scorer: Any, feeds: Sequence[Feed]) -> Report:
+    """Examine a scorer that is no classifier, as its kind does.
+
+    Raises:
+        ScorerError: it is a rule or a function, of which there is nothing to check.
+    """
+    if not hasattr(scorer, "examine"):
+        raise ScorerError(f"{model}: a {scorer.info.kind}, not a model; there is nothing to check")
+    report = Report()
+    try:
+        checks, report.conversation = scorer.examine(_sample(feeds[0]))
+        report += checks
+    except ScorerError as error:
+        seen, _, remedy = str(error).rpartition("; ")
+        report.append(Check(name="asking", status=REFUSED, seen=seen, remedy=remedy))
     return report
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from rmbench.errors import ScorerError, did_you_mean
 
-__all__ = ["Moves", "OptionField", "Options", "option"]
+__all__ = ["Moves", "OptionField", "Options", "option", "same_option"]
 
 Moves = Literal["answers", "reading", "audit", "nothing"]
 """What another value of an option can change: the answers themselves; how they are read from
@@ -42,6 +42,11 @@ def option(
     """
     extra: dict[str, Any] = {"moves": moves, "flag": flag, "metavar": metavar}
     return Field(default, description=help, json_schema_extra=extra)
+
+
+def same_option(options: "type[Options]", name: str) -> Any:
+    """Declare an option that other options have too, under its name and with its default."""
+    return options.model_fields[name]
 
 
 class OptionField(NamedTuple):

@@ -18,7 +18,7 @@ from rmbench.checkpoint.stored import Stored, read_header
 from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
-__all__ = ["load_headed"]
+__all__ = ["StoredWeights", "load_headed", "prefix_mapping"]
 
 VALUE_HEAD: Final = "value_head.safetensors"
 """Where TRL's and LLaMA-Factory's trainers put a head beside a language model."""
@@ -62,7 +62,7 @@ def _with_found_head(checkpoint: Checkpoint, stored: Stored, dtype: str) -> Any:
         )
     layers, homes = _choose(checkpoint, stored, found)
     backbone, loading = from_pretrained(
-        checkpoint, AutoModel, dtype=dtype, **_mapping(skeleton, found.prefix)
+        checkpoint, AutoModel, dtype=dtype, **prefix_mapping(skeleton, found.prefix)
     )
     known = found.layers if checkpoint.reader.layers else layers  # those left out were told
     taken = {f"{layer.name}.{kind}" for layer in known for kind in ("weight", "bias")}
@@ -72,13 +72,13 @@ def _with_found_head(checkpoint: Checkpoint, stored: Stored, dtype: str) -> Any:
     check_loading(
         dict(loading) | {"unexpected_keys": strange, "missing_keys": missing}, checkpoint.place
     )
-    weights = _Weights(checkpoint.place, homes)
+    weights = StoredWeights(checkpoint.place, homes)
     return Headed(
         backbone, build_head(weights, layers, checkpoint.reader.activation), checkpoint.reader.place
     )
 
 
-def _mapping(skeleton: Any, prefix: str) -> dict[str, Any]:
+def prefix_mapping(skeleton: Any, prefix: str) -> dict[str, Any]:
     """Return how transformers finds the backbone's names behind a prefix that is not its own."""
     if prefix in ("", f"{skeleton.base_model_prefix}."):
         return {}
@@ -163,7 +163,7 @@ def _several(layers: Sequence[Layer]) -> str:
     )
 
 
-class _Weights(Mapping[str, torch.Tensor]):
+class StoredWeights(Mapping[str, torch.Tensor]):
     """Stored weights by name, each read when it is asked for."""
 
     def __init__(self, place: str, homes: Mapping[str, Path]) -> None:

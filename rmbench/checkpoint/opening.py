@@ -14,7 +14,7 @@ from rmbench.checkpoint.enclosure import prepare
 from rmbench.checkpoint.explain import TRUST, foreign, muted
 from rmbench.checkpoint.findings import REFUSED, Check
 from rmbench.checkpoint.hub import fetch_texts, find_commit
-from rmbench.checkpoint.identity import locate
+from rmbench.checkpoint.identity import digest_folder, locate
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.reader_file import Reader, find_reader
 from rmbench.checkpoint.stored import Stored, read_json, read_stored, refuse_pointers
@@ -68,6 +68,11 @@ class Checkpoint:
     def folder(self) -> Path:
         """The folder that it is loaded from."""
         return Path(self.where)
+
+    @property
+    def revision(self) -> str:
+        """The commit on the Hub, or a digest of a local model's files."""
+        return self.commit or digest_folder(self.folder)
 
     @property
     def place(self) -> str:

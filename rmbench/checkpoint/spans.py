@@ -5,9 +5,8 @@ first token that reaches beyond the prompt as the template writes it with its ge
 token count of the prompt alone is no boundary: its last newline can melt into the answer's first.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,28 @@ from rmbench.suite.comparison import Conversation
 
 __all__ = ["Span", "SpanEncoder"]
 
-CHUNK: Final = 256
-
 Ids = npt.NDArray[np.int32]
 
 
 class Span(NamedTuple):
-    """Token ids of a conversation, and the place of its answer's first token, 1 or more."""
+    """Token ids of a conversation, and where its answer stands among them.
+
+    ``first`` is the place of the answer's first token, 1 or more; ``places`` those of the tokens
+    that hold the characters asked about.
+    """
 
     ids: Ids
     first: int
+    places: tuple[int, ...] = ()
+
+
+class _Coded(NamedTuple):
+    """A prompt, the whole text, its token ids, and where each token begins and ends in it."""
+
+    head: str
+    text: str
+    ids: Sequence[int]
+    offsets: Sequence[tuple[int, int]]
 
 
 class SpanEncoder:
@@ -59,8 +70,17 @@ class SpanEncoder:
         self.on_overflow = on_overflow
         self.overflowed = self.longest = self.answer_tokens = 0
 
-    def encode(self, conversations: Sequence[Conversation]) -> list[Span | None]:
+    def encode(
+        self,
+        conversations: Sequence[Conversation],
+        ends: Sequence[Sequence[int]] | None = None,
+    ) -> list[Span | None]:
         """Return the spans of conversations; None for a dropped one.
+
+        Args:
+            conversations: what to encode.
+            ends: for each, ends of parts of its response, in characters from its beginning; the
+                token that holds a part's last character is the part's place.
 
         Raises:
             ScorerError: a conversation is too long, has no answer, or the template does not write
@@ -78,26 +98,15 @@ class SpanEncoder:
             return_offsets_mapping=True,
             verbose=False,
         )
-        tokens = zip(coded["input_ids"], coded["offset_mapping"], strict=True)
-        found = zip(conversations, heads, texts, tokens, strict=True)
+        parts = zip(heads, texts, coded["input_ids"], coded["offset_mapping"], strict=True)
+        asked = ends if ends is not None else [()] * len(texts)
         return [
-            self._fit(item, self._span(item, head, text, coding))
-            for item, head, text, coding in found
+            self._fit(item, self._span(item, _Coded(*own), sought))
+            for item, own, sought in zip(conversations, parts, asked, strict=True)
         ]
 
-    def chunks(self, conversations: Iterator[Conversation]) -> Iterator[list[Conversation]]:
-        """Yield the conversations in lists of ``CHUNK``, always the same ones."""
-        while chunk := list(islice(conversations, CHUNK)):
-            yield chunk
-
-    def _span(
-        self,
-        conversation: Conversation,
-        head: str,
-        text: str,
-        tokens: tuple[Sequence[int], Sequence[tuple[int, int]]],
-    ) -> Span:
-        ids, offsets = tokens
+    def _span(self, conversation: Conversation, coded: "_Coded", ends: Sequence[int]) -> Span:
+        head, text, ids, offsets = coded
         # Some templates write less behind a prompt that awaits an answer than before a given one.
         boundary = _shared(head, text)
         asked, answered = conversation.prompt[-1], conversation.answer[0]
@@ -115,7 +124,15 @@ class SpanEncoder:
         first = first - begin + len(lead)
         if first >= kept.size:
             raise ScorerError(f"{conversation.name}: its answer has no tokens; drop the row")
-        return Span(kept, max(first, 1))
+        begin_of_answer = text.find(conversation.response, boundary)
+        if ends and begin_of_answer < 0:
+            raise ScorerError(
+                f"{conversation.name}: {self.template.title} changes the response, so that its"
+                " steps cannot be found; give another with --template FILE"
+            )
+        last = [begin_of_answer + end - 1 for end in ends]
+        found = [_holding(offsets, character) - begin + len(lead) for character in last]
+        return Span(kept, max(first, 1), tuple(found))
 
     def _stripped(self, ids: Sequence[int]) -> tuple[int, int]:
         """Return what is left of token ids without the BOS and EOS that are not wanted."""
@@ -138,9 +155,16 @@ class SpanEncoder:
                     f"{conversation.name}: {size} tokens, and the limit is {limit}; pass"
                     " --on-overflow truncate-left or drop"
                 )
-            span = Span(span.ids[-limit:], max(span.first - (size - limit), 1))
+            cut = size - limit
+            places = tuple(place - cut for place in span.places)
+            span = Span(span.ids[-limit:], max(span.first - cut, 1), places)
         self.answer_tokens += int(span.ids.size) - span.first
         return span
+
+
+def _holding(offsets: Sequence[tuple[int, int]], character: int) -> int:
+    """Return the place of the token that holds a character."""
+    return next(i for i, (begin, end) in enumerate(offsets) if begin <= character < end)
 
 
 def _shared(one: str, other: str) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "render_all",
     "render_prompt",
     "render_prompts",
+    "render_question",
     "token_ids",
     "told",
     "with_parts",
@@ -68,6 +69,34 @@ def render_prompts(
 def render_prompt(conversation: Conversation, template: Template, tokenizer: Tokenizer) -> str:
     """Return the text of one prompt; as ``render_prompts``."""
     return render_prompts([conversation], template, tokenizer)[0]
+
+
+def render_question(
+    messages: Sequence[Message], template: Template, tokenizer: Tokenizer, *, awaits_answer: bool
+) -> str:
+    """Return the text of messages to a model that is to reply.
+
+    Args:
+        messages: what it is told.
+        template: how they become text.
+        tokenizer: the model's.
+        awaits_answer: whether the template's generation prompt follows them.
+
+    Raises:
+        ScorerError: the template fails, or there is none and the messages are several.
+    """
+    if template.text is None and len(messages) > 1:
+        raise ScorerError(
+            f"{len(messages)} messages to a judge, which --template none cannot write; give a Jinja"
+            " file"
+        )
+    question = Conversation(tuple(messages), "", "a question to a judge")
+    if template.text is None or awaits_answer:
+        return render_prompt(question, template, tokenizer)
+    way = Way(tokenizer, template, awaits_answer=True)
+    way.variables |= {"add_generation_prompt": False}
+    with lease() as child, told([question], template):
+        return way.texts([question], child).texts[0]
 
 
 def with_parts(template: Template, tokenizer: Tokenizer) -> Template:

@@ -134,7 +134,7 @@ def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:
         raise click.UsageError("--name NAME is the name of one --model; give one of each")
     for model in models:
         check_model_name(model)
-    names = name_results(models) if name is None else {models[0]: name}
+    names = name_results(models, given_options()) if name is None else {models[0]: name}
     for model, other in ((a, b) for a in models for b in models if a != b and names[a] == names[b]):
         raise ScorerError(
             f'--model {model}: its results would be those of "{names[model]}", as of --model'

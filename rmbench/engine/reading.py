@@ -15,6 +15,8 @@ __all__ = [
     "Reading",
     "Readout",
     "Reward",
+    "StandIn",
+    "exchanged",
     "find_backbone",
     "find_heads",
     "find_readout",
@@ -175,13 +177,13 @@ class Reward:
         ids[0, : ask.ids.size] = ask.ids
         mask = (np.arange(shape[1])[None] < ask.ids.size).astype(np.int64)
         tokens, seen = (torch.from_numpy(numbers).to(states.device) for numbers in (ids, mask))
-        stub = _Stub(BaseModelOutputWithPast(last_hidden_state=states))
-        with _exchanged(self.model, self.backbone, stub):
+        stub = StandIn(BaseModelOutputWithPast(last_hidden_state=states))
+        with exchanged(self.model, self.backbone, stub):
             (values,) = self.own(tokens, seen, [ask])
         return values
 
 
-class _Stub(nn.Module):
+class StandIn(nn.Module):
     """Stands in for a backbone or head and returns what it was given."""
 
     def __init__(self, output: Any) -> None:
@@ -189,6 +191,7 @@ class _Stub(nn.Module):
         self.output = output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output, whatever is given."""
         return self.output
 
 
@@ -208,8 +211,8 @@ def read_place(model: Any, readout: Readout, sequence: Ids, *, is_reversed: bool
     ids = torch.from_numpy(sequence.astype(np.int64))[None]  # (1, T)
     hidden = BaseModelOutputWithPast(last_hidden_state=torch.zeros_like(places))
     with (
-        _exchanged(model, readout.backbone, _Stub(hidden)),
-        _exchanged(model, readout.head, _Stub(places)),
+        exchanged(model, readout.backbone, StandIn(hidden)),
+        exchanged(model, readout.head, StandIn(places)),
     ):
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     if tuple(logits.shape) != (1, 1):
@@ -219,7 +222,8 @@ def read_place(model: Any, readout: Readout, sequence: Ids, *, is_reversed: bool
 
 
 @contextlib.contextmanager
-def _exchanged(model: nn.Module, part: nn.Module, stub: nn.Module) -> Iterator[None]:
+def exchanged(model: nn.Module, part: nn.Module, stub: nn.Module) -> Iterator[None]:
+    """Put a stub in the place of a part of a model, as long as the block runs."""
     name = next(name for name, child in model.named_children() if child is part)
     setattr(model, name, stub)
     try:

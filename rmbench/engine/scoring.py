@@ -108,6 +108,11 @@ class Engine:
         self._proof = Proof(way="alone")
 
     @property
+    def way(self) -> str:
+        """How the values of the last call were computed: one of ``ways.WAYS``."""
+        return self._proof.way
+
+    @property
     def batch_tokens(self) -> int:
         """Tokens of one batch, or of one chunk of a row; less once memory was short."""
         return self.planner.tokens

@@ -187,5 +187,5 @@ FILE_KIND: Final = Kind(
     open=open_file,
     summary="A scorer or a function in a Python file; the file's digest is its revision.",
     metavar="PATH.py:NAME",
-    result_name=lambda name: open_file(name).info.id,
+    result_name=lambda name, _: open_file(name).info.id,
 )

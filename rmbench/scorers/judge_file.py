@@ -48,6 +48,7 @@ class JudgeFile(BaseModel):
         messages: what it is told.
         verdict: how its reply is read.
         max_tokens: of a reply, unless an option says otherwise.
+        awaits_answer: whether a model that runs here is given its template's generation prompt.
         sha256: of the file, in hexadecimal.
     """
 
@@ -60,6 +61,7 @@ class JudgeFile(BaseModel):
     messages: Annotated[tuple[Turn, ...], Field(min_length=1)]
     verdict: Verdict
     max_tokens: Annotated[int, Field(ge=1)] = 2048
+    awaits_answer: bool = True
     sha256: str = ""
 
     @model_validator(mode="after")

@@ -25,7 +25,8 @@ class Kind:
         summary: one sentence for ``rmbench scorers list``.
         metavar: what stands behind ``KIND:`` in the help, such as ``MODEL`` or ``URL``.
         names: names that need no ``KIND:`` before them.
-        result_name: gives the ``info.id`` of what stands behind ``KIND:``, without loading it.
+        result_name: gives the ``info.id`` of what stands behind ``KIND:`` and of the options that
+            were given, without loading it.
         plan: says what scoring would cost, from name, options, conversations, and whether seconds
             are to be estimated; None where it costs no tokens of a model at hand.
         claims: whether a model with this config.json is of this kind; asked for a folder or a model
@@ -38,6 +39,6 @@ class Kind:
     options: type[Options] = Options
     metavar: str = "MODEL"
     names: tuple[str, ...] = ()
-    result_name: Callable[[str], str] = str
+    result_name: Callable[[str, Mapping[str, Any]], str] = lambda name, _: name
     plan: "Callable[[str, Any, Iterable[Conversation], bool], Plan] | None" = None
     claims: Callable[[Mapping[str, Any]], bool] | None = None

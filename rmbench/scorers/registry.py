@@ -17,6 +17,7 @@ from rmbench.scorers.kind import Kind
 
 __all__ = [
     "GROUP",
+    "USUAL",
     "Named",
     "check_model_name",
     "find_kind",
@@ -154,8 +155,12 @@ def check_model_name(model: str) -> None:
         spare_retries()
 
 
-def name_results(models: Sequence[str]) -> dict[str, str]:
+def name_results(models: Sequence[str], given: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Return what each model is called in its results; no weights are loaded.
+
+    Args:
+        models: as they were named.
+        given: the options that were given, by name.
 
     Raises:
         ScorerError: one of them is no scorer.
@@ -166,7 +171,7 @@ def name_results(models: Sequence[str]) -> dict[str, str]:
     found = {model: names[named[model].name] for model in plain}
     for model, (kind, name) in named.items():
         if model not in found:
-            found[model] = load_kind(kind).result_name(name)
+            found[model] = load_kind(kind).result_name(name, given or {})
     return {model: found[model] for model in models}
 
 

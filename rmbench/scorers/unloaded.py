@@ -122,7 +122,7 @@ KIND: Final = Kind(
     options=ModelOptions,
     summary="A sequence classifier with one logit: a folder, or a model of the Hub.",
     names=(TINY,),
-    result_name=lambda model: locate(model)[1],
+    result_name=lambda model, _: locate(model)[1],
     plan=_plan,
     claims=lambda config: True,
 )

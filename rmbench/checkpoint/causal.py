@@ -1,0 +1,80 @@
+"""Models that have outputs for every token: language models, and those that judge steps."""
+
+from typing import Any
+
+from rmbench.checkpoint.explain import foreign
+from rmbench.checkpoint.hub import fetch_weights
+from rmbench.checkpoint.loading import check_loading, from_pretrained
+from rmbench.checkpoint.opening import Checkpoint
+from rmbench.checkpoint.stored import read_stored
+from rmbench.checkpoint.weights import choose_device, choose_dtype
+from rmbench.errors import ScorerError
+
+__all__ = ["load_language_model", "load_step_model"]
+
+
+def load_language_model(checkpoint: Checkpoint) -> Any:
+    """Return a language model on its device, in eval mode.
+
+    Args:
+        checkpoint: opened; its template was checked by whoever opened it.
+
+    Raises:
+        ScorerError: it is no language model, or cannot be loaded whole.
+    """
+    import transformers
+
+    architectures = checkpoint.config.architectures or []
+    is_pair = bool(getattr(checkpoint.config, "is_encoder_decoder", False))
+    wanted = ("ConditionalGeneration",) if is_pair else ("CausalLM", "LMHead")
+    if not any(word in name for name in architectures for word in wanted):
+        raise ScorerError(
+            f"{checkpoint.place}: its architecture is {', '.join(architectures) or 'unknown'}, no"
+            " language model; give the model itself, or score it as a reward model"
+        )
+    return _load(
+        checkpoint,
+        transformers.AutoModelForSeq2SeqLM if is_pair else transformers.AutoModelForCausalLM,
+    )
+
+
+def load_step_model(checkpoint: Checkpoint, *, is_language_model: bool) -> Any:
+    """Return a model that has outputs for every token, on its device, in eval mode.
+
+    Args:
+        checkpoint: opened.
+        is_language_model: whether its outputs are those of a vocabulary.
+
+    Raises:
+        ScorerError: it has none, or cannot be loaded whole.
+    """
+    import transformers
+
+    if is_language_model:
+        return load_language_model(checkpoint)
+    architectures = checkpoint.config.architectures or []
+    mapped = getattr(checkpoint.config, "auto_map", None) or {}
+    for name in ("AutoModelForTokenClassification", "AutoModel"):
+        if name in mapped:  # its code is trusted by now
+            return _load(checkpoint, getattr(transformers, name))
+    if any("TokenClassification" in name for name in architectures):
+        return _load(checkpoint, transformers.AutoModelForTokenClassification)
+    raise ScorerError(
+        f"{checkpoint.place}: its architecture is {', '.join(architectures) or 'unknown'}, with"
+        " no output for a step; of a language model give -o tokens=GOOD,BAD"
+    )
+
+
+def _load(checkpoint: Checkpoint, loader: Any) -> Any:
+    options = checkpoint.options
+    if checkpoint.commit is not None:
+        fetch_weights(checkpoint.name, checkpoint.commit, pickle=options.trust_pickle)
+    read_stored(checkpoint.folder, pickle=options.trust_pickle)  # refuses what is not whole
+    device = choose_device(options.device)
+    dtype = choose_dtype(options.dtype, device)
+    network, loading = from_pretrained(checkpoint, loader, dtype=dtype)
+    check_loading(loading, checkpoint.place)
+    if options.device_map is None:
+        with foreign(checkpoint.place, "model"):
+            network = network.to(device)
+    return network.eval()
