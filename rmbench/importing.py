@@ -14,6 +14,7 @@ from rmbench.accuracy.audit import is_below_chance, rounding_spread
 from rmbench.accuracy.credit import judge
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.errors import DataError, ResultError, did_you_mean
+from rmbench.result.definition import embed
 from rmbench.result.record import Result, SuiteFacts
 from rmbench.result.signature import sign
 from rmbench.score_files import ScoreRow, Sides, read_score_rows, read_summary
@@ -62,7 +63,7 @@ def import_results(
         ResultError: the file holds neither kind of content, or ``model`` is missing or unknown.
     """
     feed = None
-    if data is not None or (suite.folder / suite.source.path).exists():
+    if data is not None or suite.is_at_hand:
         feed = open_feed(suite, data=data)
     target = _Target(suite=suite, feed=feed)
     summary = read_summary(path)
@@ -243,6 +244,7 @@ def _suite_block(target: _Target, comparisons: int, path: Path) -> SuiteFacts:
         "sha256": None if feed is None else feed.contents.sha256,
         "comparisons": comparisons,
         "headline": suite.headline,
+        "definition": embed(suite),
         "origin": path.name if feed is None else feed.rows.origin,
         "revision": None if feed is None else feed.rows.revision,
     }
@@ -334,7 +336,12 @@ def _published(
     return Result(
         source="published",
         citation=f"RewardBench's {path.name}, template {template}",
-        suite={"name": suite.name, "version": suite.version, "headline": suite.headline},
+        suite={
+            "name": suite.name,
+            "version": suite.version,
+            "headline": suite.headline,
+            "definition": embed(suite),
+        },
         model={"id": name},
         averages=averages,
         sections=sections,

@@ -469,7 +469,10 @@ def test_another_version_of_the_suite_is_refused(tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     record["suite"]["version"] = 99
     path.write_text(json.dumps(record))
-    with pytest.raises(ResultError, match="measured with version 99 of the suite, and this is"):
+    with pytest.raises(
+        ResultError,
+        match=r"suite\.definition: is of mini, version 1, where the result is on mini, version 99",
+    ):
         gather([str(path)])
 
 

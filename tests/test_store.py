@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from recorded import a_result, analyses, changed, files, published
 
+import rmbench
 from rmbench.accuracy.analysis import sureness
 from rmbench.answers.judgements import Judgement
 from rmbench.answers.lines import read_judgements
 from rmbench.errors import ResultError
 from rmbench.result import store as module
+from rmbench.result.definition import definition_of, embed, suites_of
 from rmbench.result.find import find_results
 from rmbench.result.measured import recompute
 from rmbench.result.names import file_stem
@@ -415,7 +417,7 @@ NUMBERS = (
         (lose("accuracy"), '"averages.pooled.accuracy" is missing'),
         (put(1, *POOLED, "mean"), 'unknown key "averages.pooled.mean"'),
         (put(1.5, *POOLED, "accuracy"), "averages.pooled: accuracy is 1.5, not in [0, 1]"),
-        (put(-0.1, *POOLED, "low"), "averages.pooled: low is -0.1, not in [0, 1]"),
+        (put(-1.5, *POOLED, "low"), "averages.pooled: low is -1.5, not in [0, 1]"),
         (put(True, *POOLED, "high"), "averages.pooled.high is True: "),
         (put(3.0, *POOLED, "n"), "averages.pooled.n is 3.0: "),
         (put(None, *POOLED, "wins"), f"averages.pooled: {NUMBERS}"),
@@ -482,7 +484,7 @@ BIN = {"accuracy": 0.5, "low": 0.1, "high": 0.9, "n": 2, "wins": 1, "ties": 0}
         (put(1, "analyses", "more"), 'unknown key "analyses.more"'),
         (put([], *LENGTH), "analyses.length is []: "),
         (put(3, *LENGTH, "longer"), "analyses.length.longer is 3: "),
-        (put(2, *LENGTH, "longer", "low"), "analyses.length.longer: low is 2.0, not in [0, 1]"),
+        (put(3, *LENGTH, "longer", "low"), "analyses.length.longer: low is 3.0, not in [0, 1]"),
         (put({}, *LENGTH, "bins"), "analyses.length.bins is {}: "),
         (put([1], *LENGTH, "bins"), "analyses.length.bins[0] is 1: "),
         (put([{"low": 1}], *LENGTH, "bins"), '"analyses.length.bins[0].high" is missing'),
@@ -665,3 +667,38 @@ def test_a_number_of_schema_1_is_not_rounded_twice(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(json.dumps(record))
     assert read_result(path).averages["pooled"].accuracy == 95 / 107
+
+
+def test_a_record_holds_its_suite(tmp_path: Path) -> None:
+    suite = load_suite("mini")
+    result = rmbench.evaluate(suite, rmbench.load_scorer("length"))
+    path = write_result(result, tmp_path)
+    kept = read_result(path)
+    assert definition_of(kept) == suite
+    assert kept == changed(result, rewards=())
+    record = json.loads(path.read_text())
+    record["suite"]["definition"]["credit"] = {"rule": "guess"}
+    path.write_text(json.dumps(record))
+    with pytest.raises(ResultError, match=r"suite\.definition\.credit\.rule: .*; run it again"):
+        read_result(path)
+
+
+def test_of_several_versions_of_a_suite_the_latest_counts() -> None:
+    suite = load_suite("mini").model_copy(update={"name": "own"})
+    facts = a_result().suite
+    results = [
+        a_result(
+            suite={
+                **facts,
+                "name": "own",
+                "version": version,
+                "headline": suite.headline,
+                "definition": embed(suite.model_copy(update={"version": version})),
+            }
+        )
+        for version in (2, 3, 1)
+    ]
+    known, unknown = suites_of([*results, a_result()])
+    assert known["own"].version == 3
+    assert unknown == ["small"]
+    assert suites_of(results, [suite])[0]["own"].version == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import tell_passed_over
+from rmbench.cli.options import tell_passed_over, tell_unknown_suites
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
@@ -105,24 +105,24 @@ def _read(paths: Sequence[str]) -> "list[Result]":
 
 
 def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
-    """Return the suites asked for, by default the bundled ones of which there are results."""
+    """Return the suites asked for, by default those of which there are results."""
     from rmbench.errors import ResultError
-    from rmbench.suite.definition import list_suites, load_suite
-    from rmbench.wording import printable
+    from rmbench.result.definition import suites_of
+    from rmbench.suite.definition import find_suite, load_suite
 
     if names:
-        return [load_suite(name) for name in dict.fromkeys(names)]
-    whole = (item for item in results if item.partial is None)
-    present = list(dict.fromkeys(str(item.suite["name"]) for item in whole))
-    bundled = [name for name in present if name in list_suites()]
-    for name in present:
-        if name not in bundled:
-            hint = f"rmbench: results of {printable(name)} are left out; give --suite its .toml"
-            click.echo(hint, err=True)
-    if not bundled:
-        remedy = "give --suite FILE of your own" if present else "`rmbench run` makes them"
-        raise ResultError(f"no results of a whole run on a bundled suite; {remedy}")
-    return [load_suite(name) for name in bundled]
+        known, _ = suites_of(results)
+        # A suite of one's own can be named too, once a result has it.
+        return [
+            known[name] if name in known else load_suite(str(find_suite(name)))
+            for name in dict.fromkeys(names)
+        ]
+    suites, unknown = suites_of(item for item in results if item.partial is None)
+    tell_unknown_suites(unknown)
+    if not suites:
+        remedy = "give --suite FILE of your own" if unknown else "`rmbench run` makes them"
+        raise ResultError(f"no results of a whole run on a known suite; {remedy}")
+    return list(suites.values())
 
 
 def _format(boards: "Sequence[Board]", fmt: str, *, intervals: bool, transpose: bool) -> str:

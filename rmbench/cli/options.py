@@ -18,6 +18,7 @@ __all__ = [
     "open_cache",
     "path_of",
     "tell_passed_over",
+    "tell_unknown_suites",
 ]
 
 FORMAT = click.option(
@@ -75,3 +76,12 @@ def tell_passed_over(lines: Sequence[str]) -> None:
 
     for line in lines:
         click.echo(f"rmbench: {printable(line)}", err=True)
+
+
+def tell_unknown_suites(names: Sequence[str]) -> None:
+    """Name the suites whose results are left out since nothing says what they are."""
+    from rmbench.wording import printable
+
+    for name in names:
+        hint = f"rmbench: results of {printable(name)} are left out; give --suite its .toml"
+        click.echo(hint, err=True)

@@ -1,17 +1,10 @@
 """``rmbench site``: many models as a static site."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import tell_passed_over
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rmbench.result.record import Result
-    from rmbench.suite.definition import Suite
+from rmbench.cli.options import tell_passed_over, tell_unknown_suites
 
 __all__ = ["site"]
 
@@ -50,10 +43,12 @@ def site(
     \b
     rmbench site results/ -o public/
     """
+    from rmbench.result.definition import suites_of
     from rmbench.result.find import find_results
     from rmbench.result.names import file_stem
     from rmbench.result.store import read_published
     from rmbench.show.site import build_site, gather_site
+    from rmbench.suite.definition import load_suite
 
     default = ["results"] if Path("results").is_dir() else []
     listing = find_results(places or default, rewards=lambda _: True)
@@ -68,22 +63,9 @@ def site(
     for item in data:
         name, _, path = item.partition("=")
         texts[name] = path or None
-    material = gather_site(results, _suites(results, files), data=texts)
+    suites, unknown = suites_of(results, map(load_suite, files))
+    tell_unknown_suites(unknown)
+    material = gather_site(results, suites, data=texts)
     paths = build_site(material, output)
     size = sum(path.stat().st_size for path in paths) / 1e6
     click.echo(f"written: {paths[0]} and {len(paths) - 1} more files ({size:.1f} MB)", err=True)
-
-
-def _suites(results: "Sequence[Result]", files: "Sequence[str]") -> "dict[str, Suite]":
-    """Return the suites of the results by name; those given as files come before bundled ones."""
-    from rmbench.suite.definition import list_suites, load_suite
-    from rmbench.wording import printable
-
-    suites = {suite.name: suite for suite in map(load_suite, files)}
-    for name in sorted({item.suite["name"] for item in results} - suites.keys()):
-        if name in list_suites():
-            suites[name] = load_suite(name)
-        else:
-            hint = f"rmbench: results of {printable(name)} are left out; give --suite its .toml"
-            click.echo(hint, err=True)
-    return suites

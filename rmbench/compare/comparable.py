@@ -7,6 +7,7 @@ from typing import Any, Final
 from rmbench.accuracy.aggregate import Accuracy, summarize
 from rmbench.accuracy.credit import judge
 from rmbench.errors import ResultError, SuiteError
+from rmbench.result.definition import definition_of
 from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.wording import counted
@@ -30,13 +31,15 @@ def suite_of(result: Result, suite: Suite | None = None) -> Suite:
 
     Args:
         result: names the suite.
-        suite: the suite where it is not a bundled one.
+        suite: one given as a file; None for the one that the record has.
 
     Raises:
         ResultError: the suite at hand is another one, or another version of it.
         SuiteError: no suite of this name is bundled and none was given.
     """
     name = str(result.suite["name"])
+    if suite is None:
+        suite = definition_of(result)
     if suite is None:
         try:
             suite = load_suite(name)

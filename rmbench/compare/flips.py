@@ -89,7 +89,7 @@ def find_texts(
         ResultError: the data is not what was scored.
     """
     suite = contrast.suite
-    if data is None and not (suite.folder / suite.source.path).exists():
+    if data is None and not suite.is_at_hand:
         return {}
     feed = open_feed(suite, data=data)
     scored = contrast.new.suite.get("sha256")

@@ -11,29 +11,17 @@ from rmbench.accuracy.aggregate import (
     weighted_mean,
 )
 from rmbench.errors import ResultError
+from rmbench.result.definition import definition_of
 from rmbench.result.record import GROUPS, Result
-from rmbench.suite.definition import Suite, list_suites, load_suite
+from rmbench.suite.definition import Suite
 
-__all__ = ["check_numbers", "definition_of"]
+__all__ = ["check_numbers"]
 
 # How far a number may be from the one that its counts give: rounding in the last place, or, in
 # schema 1, in the sixth digit of each number that went into it.
 _TOLERANCE: Final = {1: 2e-6, 2: 1e-9}
 _HIGHEST: Final = 1.01  # RewardBench 2's ties may reach it
 _SIMPLE: Final = {"pair", "best-of"}
-
-
-def definition_of(result: Result) -> Suite | None:
-    """Return the suite of a record: its own, or the bundled one of this name and version.
-
-    Raises:
-        ResultError: the record's own definition breaks a rule of suites.
-    """
-    name = result.suite["name"]
-    if name not in list_suites():
-        return None
-    suite = load_suite(name)
-    return suite if suite.version == result.suite["version"] else None
 
 
 def check_numbers(result: Result, place: str, *, schema: int) -> None:
@@ -51,8 +39,11 @@ def check_numbers(result: Result, place: str, *, schema: int) -> None:
     for where, item in _accuracies(result):
         _check_accuracy(item, f"{place}: {where}", is_measured=result.source == "measured")
     _check_analyses(result, f"{place}: analyses")
-    if result.source == "measured":
+    try:
         suite = definition_of(result)
+    except ResultError as error:
+        raise ResultError(f"{place}: {error}") from None
+    if result.source == "measured":
         _check_credit(result, suite, place, schema)
         if suite is not None:
             _check_means(result, suite, place, _TOLERANCE[schema])
@@ -134,13 +125,14 @@ def _check_credit(result: Result, suite: Suite | None, place: str, schema: int) 
     """
     tolerance = _TOLERANCE[schema]
     for name, item in result.subsets.items():
-        rule = None if suite is None else suite.credit.of(name).rule
+        credit = None if suite is None else suite.credit.of(name)
+        rule = None if credit is None else credit.rule
         if rule not in _SIMPLE and not (rule is None and schema == 1):
             continue
         assert item.n is not None and item.wins is not None and item.ties is not None, "checked"
         least, most = item.wins / item.n, (item.wins + item.ties) / item.n
-        if rule == "pair" and suite is not None:
-            least = most = (item.wins + suite.credit.of(name).credit_of_tie * item.ties) / item.n
+        if credit is not None and rule == "pair":
+            least = most = (item.wins + credit.credit_of_tie * item.ties) / item.n
         if not least - tolerance <= item.accuracy <= most + tolerance:
             raise ResultError(
                 f"{place}: subsets.{name}: accuracy {item.accuracy:.6g}, where {item.wins} of"

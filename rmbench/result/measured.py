@@ -12,6 +12,7 @@ from rmbench.accuracy.analysis import Analyses
 from rmbench.accuracy.credit import judge
 from rmbench.answers.ask import Asked
 from rmbench.answers.judgements import Judgement, Judgements
+from rmbench.result.definition import embed
 from rmbench.result.record import Result, SuiteFacts
 from rmbench.result.signature import sign
 from rmbench.suite.definition import Suite
@@ -108,6 +109,7 @@ def _suite_block(feed: Feed) -> SuiteFacts:
         "headline": feed.suite.headline,
         "origin": feed.rows.origin,
         "revision": feed.rows.revision,
+        "definition": embed(feed.suite),
     }
 
 

@@ -191,6 +191,11 @@ class Suite(Table):
             return True
         return any(name.endswith("*") and subset.startswith(name[:-1]) for name in self.named)
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether its rows lie beside its file, so that they can be read without a network."""
+        return all((self.folder / place).exists() for place in self.source.places)
+
     def resolved(self, present: Iterable[str]) -> "Suite":
         """Return the suite with its sections as lists of the subsets that are there.
 

@@ -125,7 +125,7 @@ def _material(
         _check_result(suite, result, results[0])
     first = results[0]
     ids = [item.id for item in first.rewards]
-    at_hand = suite.name in places or (suite.folder / suite.source.path).exists()
+    at_hand = suite.name in places or suite.is_at_hand
     return Material(
         suite=suite,
         ids=ids,

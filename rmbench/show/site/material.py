@@ -255,7 +255,7 @@ def _texts(
     suite: Suite, result: Result, places: Mapping[str, str | None]
 ) -> list[Comparison] | None:
     """Return the texts that were scored, where they are at hand without a network."""
-    if suite.name not in places and not (suite.folder / suite.source.path).exists():
+    if suite.name not in places and not suite.is_at_hand:
         return None
     feed = open_feed(suite, data=places.get(suite.name))
     scored = result.suite.get("sha256")
