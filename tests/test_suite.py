@@ -338,7 +338,7 @@ BROKEN = {
     ),
     "a rule that is code": (
         demo(rest='[credit]\nrule = "lambda: 1"'),
-        '[credit]: rule = "lambda: 1"; known: all-of, all-pairs, best-of, pair, rank, styles',
+        '[credit]: rule = "lambda: 1"; known: all-of, all-pairs, best-of, pair, rank, styles, ties',
     ),
     "too much for a tie": (
         demo(rest="[credit]\ntie = 1.5"),
@@ -502,7 +502,7 @@ def test_a_misspelt_suite_is_told_the_nearest_one() -> None:
 
 
 def test_a_suite_unlike_any_other_is_told_all_of_them() -> None:
-    with pytest.raises(SuiteError, match=r"known: hh-rlhf, mini, rewardbench, ultrafeedback$"):
+    with pytest.raises(SuiteError, match=f"known: {', '.join(list_suites())}$"):
         find_suite("???")
 
 
@@ -536,6 +536,8 @@ def test_a_bundled_suite_bears_its_file_name_a_title_and_a_source(name: str) -> 
 
 @pytest.mark.parametrize("name", list_suites())
 def test_no_subset_of_a_bundled_suite_stands_in_two_sections(name: str) -> None:
+    if name == "judgebench":  # its groups are printed of each half and of both
+        return
     subsets = [subset for section in load_suite(name).sections for subset in section.subsets]
     assert len(set(subsets)) == len(subsets)
 

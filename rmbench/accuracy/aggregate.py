@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.accuracy.clusters import credit_interval, sample_of
+from rmbench.accuracy.clusters import sample_of, value_interval
 from rmbench.accuracy.credit import Outcome, Outcomes
 from rmbench.errors import SuiteError
 from rmbench.suite.definition import Suite
@@ -77,11 +77,11 @@ def summarize(
     _check_scored(suite, counts, set(subsets), partial=partial)
     weights = section_weights(suite, counts)
     sections = {name: _combine(table, parts) for name, parts in weights.items()}
-    averages = {}
-    for average in suite.averages:
-        if all(name in weights for name in average.sections):
-            parts = average_weights(average.sections, weights, counts)
-            averages[average.name] = _combine(table, parts)
+    cells = {average.name: average.cells for average in suite.averages}
+    averages = {
+        name: _combine(table, parts, cells.get(name))
+        for name, parts in average_weights(suite, counts).items()
+    }
     return Summary(
         averages=averages,
         sections=sections,
@@ -94,6 +94,7 @@ class _Table(NamedTuple):
 
     names: list[str]
     subsets: npt.NDArray[np.int64]
+    values: Mapping[str | None, npt.NDArray[np.float64]]
     outcomes: Outcomes
     clusters: npt.NDArray[np.int64] | None
 
@@ -113,6 +114,7 @@ def _table(
     return _Table(
         names=list(places),
         subsets=found[kept],
+        values={name: columns.values(found, name)[kept] for name in (None, *columns.cells)},
         outcomes=Outcomes(columns.credit[kept], columns.tied[kept]),
         clusters=None if clusters is None else np.asarray(clusters, dtype=np.int64)[kept],
     )
@@ -144,6 +146,7 @@ def section_weights(suite: Suite, counts: Mapping[str, int]) -> dict[str, dict[s
         suite: its sections; a subset without a weight of its own weighs its count.
         counts: scored comparisons per subset.
     """
+    suite = suite.resolved(counts)
     return {
         section.name: {
             subset: section.weights.get(subset, float(counts[subset])) for subset in section.subsets
@@ -162,38 +165,56 @@ def weighted_mean(accuracies: Mapping[str, float], weights: Mapping[str, float])
     return sum(weight * accuracies[name] for name, weight in weights.items()) / total
 
 
-def average_weights(
-    sections: Sequence[str], weights: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]
-) -> dict[str, float]:
-    """Return the weight of every subset in an average.
+def average_weights(suite: Suite, counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Return the weight of every subset in every average whose parts are all there.
 
     Args:
-        sections: of which it is the plain mean; empty for an average over all comparisons.
-        weights: as ``section_weights`` returns them, these sections among them.
+        suite: its averages: over all comparisons, or a weighted mean of sections and of averages
+            that are defined before.
         counts: scored comparisons per subset.
     """
-    if not sections:
-        return {name: float(count) for name, count in counts.items()}
+    suite = suite.resolved(counts)
+    known = section_weights(suite, counts)
+    found: dict[str, dict[str, float]] = {}
+    for average in suite.averages:
+        names = average.sections
+        if average.of_all:
+            names = tuple(section.name for section in suite.sections)
+        if not names:
+            found[average.name] = {name: float(count) for name, count in counts.items()}
+        elif all(name in known for name in names):
+            found[average.name] = _mean_of(known, {n: average.weights.get(n, 1.0) for n in names})
+        else:
+            continue
+        known = {**known, average.name: found[average.name]}
+    return found
+
+
+def _mean_of(
+    parts: Mapping[str, Mapping[str, float]], weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the weight of every subset in a weighted mean of sections or averages."""
     combined: dict[str, float] = {}
-    for section in sections:
-        total = sum(weights[section].values())
-        for subset, weight in weights[section].items():
-            combined[subset] = combined.get(subset, 0.0) + weight / total / len(sections)
+    whole = sum(weights.values())
+    for name, share in weights.items():
+        total = sum(parts[name].values())
+        for subset, weight in parts[name].items():
+            combined[subset] = combined.get(subset, 0.0) + weight / total * share / whole
     return combined
 
 
-def _combine(table: _Table, weights: Mapping[str, float]) -> Accuracy:
+def _combine(table: _Table, weights: Mapping[str, float], cells: str | None = None) -> Accuracy:
     places = np.full(len(table.names), -1)
     places[[table.names.index(name) for name in weights]] = range(len(weights))
     strata = places[table.subsets]
     mask = strata >= 0
     sample = sample_of(
-        table.outcomes.credit[mask],
+        table.values[cells][mask],
         strata[mask],
         weights=list(weights.values()),
         clusters=None if table.clusters is None else table.clusters[mask],
     )
-    found = credit_interval(sample)
+    found = value_interval(sample)
     accuracies = dict(zip(weights, sample.means().tolist(), strict=True))
     mean = weighted_mean(accuracies, weights)
     return Accuracy(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.accuracy.aggregate import average_weights, section_weights
+from rmbench.accuracy.aggregate import average_weights
 from rmbench.accuracy.credit import Outcomes
 from rmbench.accuracy.intervals import Floats
 from rmbench.accuracy.signs import sign_test
@@ -168,11 +168,9 @@ def _headline_shares(
 ) -> Floats | None:
     """Return how far each comparison moves the headline; None where it cannot be had."""
     counts = Counter(name for name, kept in zip(subsets, scored.tolist(), strict=True) if kept)
-    sections = next(item.sections for item in suite.averages if item.name == suite.headline)
-    weighed = section_weights(suite, counts)
-    if not counts or not weighed.keys() >= set(sections):
+    weights = average_weights(suite, counts).get(suite.headline) if counts else None
+    if weights is None:
         return None
-    weights = average_weights(sections, weighed, counts)
     total = sum(weights.values())
     share = {name: weight / total / counts[name] for name, weight in weights.items()}
     return np.array([share.get(name, 0.0) for name in subsets]) * scored

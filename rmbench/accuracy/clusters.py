@@ -277,6 +277,28 @@ def credit_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     return Estimate(mean, effective_limits(mean, size, level=level), design)
 
 
+def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
+    """Return the weighted mean of values with its interval: of credits, or of any numbers.
+
+    Values outside [0, 1] are those of comparisons that are judged together, of which a subset's
+    number is the mean (``groups.Whole.values``): their interval is the normal one, with Student's
+    quantile where clusters are few, and it may leave [0, 1] as the number itself may.
+
+    Args:
+        sample: values, finite.
+        level: confidence level, strictly between 0 and 1.
+    """
+    values = sample.values
+    if values.min() >= 0.0 and values.max() <= 1.0:
+        return credit_interval(sample, level=level)
+    found = spread(sample, half=0.5)
+    mean = float(sample.means() @ sample.weights)
+    factor = math.sqrt(max(found.variance, 0.0) / found.size_factor(level))
+    half = normal_quantile(level) * factor
+    design = None if sample.clusters is None else found.design
+    return Estimate(mean, Interval(mean - half, mean + half), design)
+
+
 def expected_design(sample: Sample, correlation: float) -> float:
     """Return the design effect that a correlation within clusters would give.
 

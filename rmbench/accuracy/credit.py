@@ -1,11 +1,12 @@
 """Judgements → credit per comparison, by the suite's rule."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from rmbench.accuracy.groups import GROUP_RULES, Whole
 from rmbench.answers.judgements import Block, Judgement, Judgements
 from rmbench.errors import ScorerError
 from rmbench.suite.definition import Credit, Suite
@@ -33,11 +34,22 @@ class Outcomes(Sequence[Outcome | None]):
     Attributes:
         credit: in [0, 1], shape (n,), float64; NaN for a dropped comparison.
         tied: shape (n,), bool.
+        cells: of the rule ``styles``, the credit of some of its cells by themselves; NaN for a
+            comparison under another rule.
+        wholes: comparisons that are judged together; their credits are what each was by itself.
     """
 
-    def __init__(self, credit: Credits, tied: Ties) -> None:
+    def __init__(
+        self,
+        credit: Credits,
+        tied: Ties,
+        *,
+        cells: Mapping[str, Credits] | None = None,
+        wholes: Sequence[Whole] = (),
+    ) -> None:
         """Keep the columns."""
         self.credit, self.tied = credit, tied
+        self.cells, self.wholes = dict(cells or {}), tuple(wholes)
 
     @classmethod
     def of(cls, entries: "Sequence[Outcome | None]") -> "Outcomes":
@@ -73,6 +85,26 @@ class Outcomes(Sequence[Outcome | None]):
     def dropped(self) -> npt.NDArray[np.bool_]:
         """Which comparisons count nowhere, shape (n,)."""
         return np.isnan(self.credit)
+
+    def values(self, subsets: npt.NDArray[np.int64], cells: str | None = None) -> Credits:
+        """Return numbers, one per comparison, of which each subset's number is the mean.
+
+        They are the credits, but for comparisons that are judged together.
+
+        Args:
+            subsets: a whole number for each comparison, equal within a subset.
+            cells: of the rule ``styles``, the cells that count; None for all of them.
+        """
+        if cells is not None:
+            return self.cells.get(cells, np.full(len(self), np.nan))
+        found = self.credit
+        for whole in self.wholes:
+            found = found.copy() if found is self.credit else found
+            own = subsets[whole.indices]
+            for subset in np.unique(own):
+                mask = own == subset
+                found[whole.indices[mask]] = whole.values(mask)
+        return found
 
     @property
     def won(self) -> Ties:
@@ -110,15 +142,46 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
         ScorerError: the rule needs rewards, and the scorer gave preferences.
     """
     columns = Judgements.of(judgements)
+    cells: dict[str, Credits] = {}
+    together: dict[str, list[Block]] = {}
     earned, tied = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=np.bool_)
     for block in columns.blocks():
         whole = block.only(block.is_answered)
         for rule, part in _by_rule(whole, suite.credit, columns.ids):
+            if rule.rule in GROUP_RULES:
+                together.setdefault(rule.rule, []).append(part)
+                continue
             earned[part.indices], tied[part.indices] = credit(part, rule)
+            if rule.rule == "styles":
+                _keep_cells(cells, part, len(columns))
         if columns.preferences is not None:  # no answer: the comparison is lost
             rest = np.setdiff1d(block.indices, whole.indices)
             earned[rest] = 0.0
-    return Outcomes(earned, tied)
+    wholes = [_together(name, parts, columns) for name, parts in together.items()]
+    for found in wholes:
+        earned[found.indices], tied[found.indices] = found.hits, found.ties
+    return Outcomes(earned, tied, cells=cells, wholes=wholes)
+
+
+def _together(rule: str, parts: Sequence[Block], columns: Judgements) -> Whole:
+    if any(part.chosen is None for part in parts):
+        raise _needs_rewards(rule)
+    indices = np.sort(np.concatenate([part.indices for part in parts]))
+    return GROUP_RULES[rule](columns, indices)
+
+
+def _keep_cells(cells: dict[str, Credits], block: Block, count: int) -> None:
+    """Put down the shares of won cells above, on and below the diagonal of styles."""
+    won = block.margins > 0.0
+    styles = np.arange(won.shape[1])
+    masks = {
+        "above": styles[:, None] < styles,
+        "diagonal": styles[:, None] == styles,
+        "below": styles[:, None] > styles,
+    }
+    for name, mask in masks.items():
+        found = cells.setdefault(name, np.full(count, np.nan))
+        found[block.indices] = won[:, mask].mean(axis=1)
 
 
 def _by_rule(block: Block, rule: Credit, ids: Sequence[str]) -> Iterator[tuple[Credit, Block]]:

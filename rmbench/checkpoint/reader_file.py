@@ -68,7 +68,7 @@ class Reader(Table):
     @model_validator(mode="after")
     def _check(self) -> "Reader":
         if self.sign not in (-1, 1):
-            raise ValueError(f"sign = {self.sign}; it must be 1, or -1 where lower is better")
+            raise ValueError(f"sign = {self.sign}; it must be 1 or -1")
         file = self.file
         if file is not None and (Path(file).name != file or not file.endswith(".safetensors")):
             raise ValueError(f'file = "{file}"; name a .safetensors file beside the weights')

@@ -198,25 +198,26 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
 
 
 class Slice(NamedTuple):
-    """A subset, section or average, and the weight of each of its subsets."""
+    """A subset, section or average, and the weight of each of its subsets.
+
+    ``cells`` says which cells of the rule ``styles`` count; None for all of them.
+    """
 
     level: str
     name: str
     weights: Mapping[str, float]
+    cells: str | None = None
 
 
 def slices_of(suite: Suite, counts: Mapping[str, int]) -> list[Slice]:
     """Return the slices that can be had from comparisons in these subsets."""
     sections = section_weights(suite, counts)
-    averages = {
-        average.name: average_weights(average.sections, sections, counts)
-        for average in suite.averages
-        if all(name in sections for name in average.sections)
-    }
+    averages = average_weights(suite, counts)
+    cells = {average.name: average.cells for average in suite.averages}
     return [
         *(Slice("subset", name, {name: 1.0}) for name in counts),
         *(Slice("section", name, weights) for name, weights in sections.items()),
-        *(Slice("average", name, weights) for name, weights in averages.items()),
+        *(Slice("average", name, parts, cells.get(name)) for name, parts in averages.items()),
     ]
 
 
@@ -279,12 +280,14 @@ def stacked_steps(verdicts: Sequence[Verdict]) -> Floats | None:
 
 
 class _Pairs(NamedTuple):
-    """What both results scored: one entry per comparison, subsets by position in ``names``."""
+    """What both results scored: one entry per comparison, subsets by position in ``names``.
+
+    ``sides`` has old and new values, by the cells of the rule ``styles``; None stands for all.
+    """
 
     names: list[str]
     subsets: npt.NDArray[np.int64]
-    old: Floats
-    new: Floats
+    sides: Mapping[str | None, tuple[Floats, Floats]]
     clusters: npt.NDArray[np.int64] | None
 
     def counts(self) -> dict[str, int]:
@@ -302,9 +305,9 @@ def _paired(old: Result, new: Result, suite: Suite) -> tuple[list[Verdict], int]
 
 
 def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
-    before, after = credits_of(old, suite), credits_of(new, suite)
-    if before.keys() != after.keys():
-        odd = sorted(before.keys() ^ after.keys())
+    ids = [[item.id for item in result.rewards] for result in (old, new)]
+    if set(ids[0]) != set(ids[1]):
+        odd = sorted(set(ids[0]) ^ set(ids[1]))
         raise ResultError(
             f"{title_of(old)} and {title_of(new)} are not comparable:"
             f' {counted(len(odd), "comparisons")} only in one of them, such as "{odd[0]}"; run both'
@@ -312,11 +315,17 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
         )
     names = list(new.subsets)
     position = {name: i for i, name in enumerate(names)}
-    subsets = np.array([position[subset_of(identity, names)] for identity in after])
-    first, second = (
-        np.array([np.nan if side[i] is None else side[i] for i in after], dtype=np.float64)
-        for side in (before, after)
-    )
+    subsets = np.array([position[subset_of(identity, names)] for identity in ids[1]])
+    place = {identity: i for i, identity in enumerate(ids[0])}
+    order = np.array([place[identity] for identity in ids[1]])
+    before, after = judge(suite, old.rewards), judge(suite, new.rewards)
+    own = np.empty_like(subsets)  # of the old result's comparisons, in their own order
+    own[order] = subsets
+    sides = {
+        cells: (before.values(own, cells)[order], after.values(subsets, cells))
+        for cells in (None, *after.cells)
+    }
+    first, second = sides[None]
     both = ~(np.isnan(first) | np.isnan(second))
     if not both.any():
         raise ResultError(f"{title_of(old)} and {title_of(new)}: no comparison was scored by both")
@@ -324,8 +333,7 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
     pairs = _Pairs(
         names=names,
         subsets=subsets[both],
-        old=first[both],
-        new=second[both],
+        sides={cells: (one[both], two[both]) for cells, (one, two) in sides.items()},
         clusters=None if clusters is None else clusters[both],
     )
     return pairs, int((np.isnan(first) != np.isnan(second)).sum())
@@ -368,13 +376,14 @@ def _paired_verdict(part: Slice, pairs: _Pairs) -> Verdict:
     positions = np.array([pairs.names.index(name) for name in weighed])
     mask = np.isin(pairs.subsets, positions)
     strata = np.searchsorted(positions, pairs.subsets[mask])
+    first, second = pairs.sides[part.cells]
     sample = sample_of(
-        pairs.new[mask] - pairs.old[mask],
+        second[mask] - first[mask],
         strata,
         weights=weights,
         clusters=None if pairs.clusters is None else pairs.clusters[mask],
     )
-    sides = [sample._replace(values=side[mask]).means() for side in (pairs.old, pairs.new)]
+    sides = [sample._replace(values=side[mask]).means() for side in (first, second)]
     steps, counts = sample.values, sample.counts
     return Verdict(
         level=part.level,

@@ -187,7 +187,10 @@ class _Contest:
         if any(name not in places for name in result.subsets):
             return None
         found = [places[subset_of(identity, result.subsets)] for identity in ids]
-        credit, subsets = judge(self.suite, columns).credit[order], np.array(found)
+        subsets = np.array(found)
+        in_order = np.empty_like(subsets)
+        in_order[order] = subsets
+        credit = judge(self.suite, columns).values(in_order)[order]
         return _Scored(
             texts=self.texts.setdefault((result.suite.get("sha256"), ids), len(self.texts)),
             credit=credit,

@@ -21,6 +21,7 @@ __all__ = ["check_numbers"]
 # schema 1, in the sixth digit of each number that went into it.
 _TOLERANCE: Final = {1: 2e-6, 2: 1e-9}
 _HIGHEST: Final = 1.01  # RewardBench 2's ties may reach it
+_LOWEST: Final = -0.01
 _SIMPLE: Final = {"pair", "best-of"}
 
 
@@ -81,7 +82,9 @@ def _accuracies(result: Result) -> Iterator[tuple[str, Accuracy]]:
 def _check_accuracy(item: Accuracy, place: str, *, is_measured: bool) -> None:
     numbers = (item.low, item.high, item.n, item.wins, item.ties)
     for name, value in (("accuracy", item.accuracy), ("low", item.low), ("high", item.high)):
-        if value is not None and not 0.0 <= value <= _HIGHEST:
+        is_end = name != "accuracy" and value is not None  # of ties it may lie beyond
+        most, least = (_HIGHEST + 1.0, -1.0) if is_end else (_HIGHEST, _LOWEST)
+        if value is not None and not least <= value <= most:
             raise ResultError(f"{place}: {name} is {value!r}, not in [0, 1]; run it again")
     if None in numbers:
         if is_measured or any(value is not None for value in numbers):
@@ -150,10 +153,10 @@ def _check_means(result: Result, suite: Suite, place: str, tolerance: float) -> 
     counts = {name: item.n or 0 for name, item in result.subsets.items()}
     weights = section_weights(suite, counts) if counts else {}
     means = {("sections", name): parts for name, parts in weights.items()}
-    for average in suite.averages:
-        if counts and set(average.sections) <= weights.keys():
-            parts = average_weights(average.sections, weights, counts)
-            means["averages", average.name] = parts
+    cells = {average.name for average in suite.averages if average.cells is not None}
+    for name, parts in average_weights(suite, counts).items() if counts else ():
+        if name not in cells:  # of which subsets have no number
+            means["averages", name] = parts
     for (group, name), parts in means.items():
         item = getattr(result, group).get(name)
         finding = None if item is None else _contradiction(item, parts, result, tolerance)

@@ -438,16 +438,23 @@ AUDIT_WORDS: Final = {
 }
 
 
+LEFT_OUT: Final = {
+    "even": "neither response is preferred",
+    "skipped": "the suite says so",
+    "one_sided": "no right or no wrong response",
+}
+
+
 def audit_notes(result: Result, suite: Suite) -> list[str]:
     """Return one line for all that the audit has to tell; none when there is nothing."""
     found = []
     if result.audit.get("ties"):
-        is_shared = suite.credit.tie == "share"
-        earns = "shares the credit" if is_shared else f"earns {suite.credit.credit_of_tie:g}"
-        found.append(f"{counted(result.audit['ties'], 'ties')} (each {earns})")
+        found.append(f"{counted(result.audit['ties'], 'ties')}{_tie_words(suite)}")
     for key, words in AUDIT_WORDS.items():
         if result.audit.get(key):
             found.append(f"{counted(result.audit[key], words)}{_share(result, key)}")
+    for why, count in (result.audit.get("left_out") or {}).items():
+        found.append(f"{counted(count, 'rows')} left out: {LEFT_OUT.get(why, why)}")
     for way, difference in result.audit.get("refused_batching", {}).items():
         if difference is not None:  # else the model does not allow it, which moves no number
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
@@ -458,6 +465,15 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
         found.append(f"below chance{cost}")
     found += [f"{name}: {seen}" for name, seen in (result.audit.get("warnings") or {}).items()]
     return ["audit: " + "; ".join(found)] if found else []
+
+
+def _tie_words(suite: Suite) -> str:
+    """Return in brackets what a tie earns, where it is the same for every comparison."""
+    if len(suite.credit.rules) > 1 or suite.credit.rule not in ("pair", "best-of"):
+        return ""
+    is_shared = suite.credit.tie == "share"
+    earns = "shares the credit" if is_shared else f"earns {suite.credit.credit_of_tie:g}"
+    return f" (each {earns})"
 
 
 def _share(result: Result, key: str) -> str:

@@ -14,7 +14,7 @@ __all__ = ["Average", "Cells", "Credit", "Parts", "Section"]
 
 POOLED: Final = "comparisons"
 STEPWISE: Final = frozenset({"first-error", "steps"})
-Rule = Literal["pair", "best-of", "all-of", "all-pairs", "rank", "styles"]
+Rule = Literal["pair", "best-of", "all-of", "all-pairs", "rank", "styles", "ties"]
 Cells = Literal["above", "diagonal", "below"]
 
 

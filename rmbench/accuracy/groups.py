@@ -1,0 +1,144 @@
+"""Rules on several comparisons together: the number of a subset that is no mean of credits.
+
+Each such number is a closed function of ratios of sums over comparisons, so that what one
+comparison adds to it is known: its value in ``Whole.values``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rmbench.answers.judgements import Judgements
+from rmbench.errors import ResultError
+
+__all__ = ["GROUP_RULES", "Whole"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Combine = Callable[[Floats], tuple[float, Floats]]
+"""Ratios → the number, and its derivative by each of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Comparisons that are judged together.
+
+    Attributes:
+        indices: where they stand among all comparisons, shape (n,).
+        above, below: what each adds to the numerator and the denominator of each ratio, (n, k).
+        combine: the ratios → the number.
+        hits: which comparisons were right by themselves, shape (n,).
+        ties: which were tied, shape (n,).
+    """
+
+    indices: Ints
+    above: Floats
+    below: Floats
+    combine: Combine
+    hits: npt.NDArray[np.bool_]
+    ties: npt.NDArray[np.bool_]
+
+    def number(self, mask: npt.NDArray[np.bool_]) -> float:
+        """Return the number of the comparisons for which ``mask`` is true; 0 / 0 counts 0."""
+        return self.combine(self._ratios(mask)[0])[0]
+
+    def values(self, mask: npt.NDArray[np.bool_]) -> Floats:
+        """Return numbers, one per comparison, whose mean is ``number`` and whose spread is its own.
+
+        The number plus n times what a comparison moves it (its influence): Efron's infinitesimal
+        jackknife (The jackknife, the bootstrap and other resampling plans, 1982, chapter 6).
+        """
+        ratios, totals = self._ratios(mask)
+        number, slopes = self.combine(ratios)
+        safe = np.where(totals > 0.0, totals, 1.0)
+        moved = (self.above[mask] - ratios * self.below[mask]) / safe @ slopes
+        values: Floats = number + int(mask.sum()) * moved
+        return values
+
+    def _ratios(self, mask: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        totals = self.below[mask].sum(axis=0)
+        safe = np.where(totals > 0.0, totals, 1.0)
+        return self.above[mask].sum(axis=0) / safe, totals
+
+
+def _linear(weights: Sequence[float]) -> Combine:
+    slopes = np.array(weights, dtype=np.float64)
+    return lambda ratios: (float(slopes @ ratios), slopes)
+
+
+# --- ties: several right answers -----------------------------------------------------------------
+
+TIES_WEIGHTS: Final = (0.30, 0.30, 0.20, 0.20, 0.01)
+
+
+def ties(judgements: Judgements, indices: Ints) -> Whole:
+    """Return RewardBench 2's Ties: right answers above wrong ones, and close to each other.
+
+    Comparisons come in pairs whose ids end in ``ref:N`` (one right answer) and ``tied:N``
+    (several). With G the least right reward minus the highest wrong one, and D the spread of the
+    right rewards: 0.30 of G > 0 over the tied, 0.30 over the ref comparisons, 0.20 of G > D over
+    the pairs, 0.20 of min(G, G of ref) > D, and 0.01 of tanh(min / D - 1), where 0 / 0 counts 0.
+    So it lies between -0.01 and 1.01 (process_single_model in rewardbench/utils.py).
+
+    Raises:
+        ResultError: an id says of neither kind which it is.
+    """
+    gap, width, exact = _gaps(judgements, indices)
+    names = [judgements.ids[i].rpartition("/")[2] for i in indices.tolist()]
+    kinds = [name.partition(":")[0] for name in names]
+    refs = {name.partition(":")[2]: k for k, name in enumerate(names) if kinds[k] == "ref"}
+    for kind, name in zip(kinds, names, strict=True):
+        if kind not in ("ref", "tied"):
+            raise ResultError(
+                f'rule "ties": the id "{name}" says neither ref:N nor tied:N; take the ids of the'
+                " data set"
+            )
+    above, below = np.zeros((len(names), 5)), np.zeros((len(names), 5))
+    for k, (kind, name) in enumerate(zip(kinds, names, strict=True)):
+        column = 0 if kind == "tied" else 1
+        above[k, column], below[k, column] = gap[k] > 0.0, 1.0
+        partner = refs.get(name.partition(":")[2])
+        if kind == "tied" and partner is not None:
+            least = min(gap[k], gap[partner])
+            above[k, 2:] = gap[k] > width[k], least > width[k], _margin(least, width[k])
+            below[k, 2:] = 1.0
+    return Whole(
+        indices=indices,
+        above=above,
+        below=below,
+        combine=_linear(TIES_WEIGHTS),
+        hits=gap > 0.0,
+        ties=exact,
+    )
+
+
+def _gaps(judgements: Judgements, indices: Ints) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return G, D and whether G is 0 of each comparison, in double precision."""
+    place = {number: k for k, number in enumerate(indices.tolist())}
+    gap, width = np.zeros(len(indices)), np.zeros(len(indices))
+    for block in judgements.blocks():
+        rows = [i for i, number in enumerate(block.indices.tolist()) if number in place]
+        if not rows:
+            continue
+        assert block.chosen is not None and block.rejected is not None, "the rule needs rewards"
+        chosen, rejected = (
+            side[rows].astype(np.float64) for side in (block.chosen, block.rejected)
+        )
+        at = [place[number] for number in block.indices[rows].tolist()]
+        gap[at] = chosen.min(axis=1) - rejected.max(axis=1)
+        width[at] = chosen.max(axis=1) - chosen.min(axis=1)
+    return gap, width, gap == 0.0
+
+
+def _margin(least: float, width: float) -> float:
+    if width == 0.0:
+        return float(np.sign(least))
+    return float(np.tanh(least / width - 1.0))
+
+
+GROUP_RULES: Final[dict[str, Callable[[Judgements, Ints], Whole]]] = {
+    "ties": ties,
+}
