@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from rmbench.answers.lines import read_judgements
-from rmbench.checkpoint import template as chat_template
+from rmbench.checkpoint import enclosure
 from rmbench.checkpoint.encode import load_template, render
 from rmbench.errors import RmbenchError
 from rmbench.result.store import read_result
@@ -42,7 +42,7 @@ from rmbench.suite.feed import open_feed
 
 LIMIT_S: Final = 10
 TEMPLATE_S: Final = 0.5
-"""What a template may take here instead of its 10 s, so that those that loop are soon over."""
+"""What a template may take here instead of its 5 s, so that those that loop are soon over."""
 
 SUITE: Final = b"""name = "fuzz"
 title = "Fuzz"
@@ -379,13 +379,13 @@ def try_many(kind: str, count: int, folder: Path, *, start: int = 0) -> Counter[
     def each(content: bytes) -> None:
         counts[try_one(kind, content, folder)] += 1
 
-    before = signal.signal(signal.SIGPROF, _hang), chat_template.MAX_SECONDS
-    chat_template.MAX_SECONDS = TEMPLATE_S  # type: ignore[misc]
+    before = signal.signal(signal.SIGPROF, _hang), enclosure.MAX_SECONDS
+    enclosure.MAX_SECONDS = TEMPLATE_S  # type: ignore[misc]
     try:
         each()
     finally:
         signal.signal(signal.SIGPROF, before[0])
-        chat_template.MAX_SECONDS = before[1]  # type: ignore[misc]
+        enclosure.MAX_SECONDS = before[1]  # type: ignore[misc]
     return counts
 
 

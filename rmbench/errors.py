@@ -14,6 +14,8 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from rmbench.wording import printable
+
 __all__ = [
     "DataError",
     "ResultError",
@@ -32,10 +34,7 @@ class RmbenchError(Exception):
 
     def __str__(self) -> str:
         # Names from files stand in messages; one must not break the line or steer the terminal.
-        return "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-            for letter in super().__str__()
-        )
+        return printable(super().__str__())
 
 
 class SuiteError(RmbenchError):

@@ -266,3 +266,40 @@ def test_card_prints_or_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_published_result_has_no_interval_to_give() -> None:
     (entry,) = model_index([published({"X": 0.5})], {"toy": TOY})
     assert entry["results"][0]["metrics"] == [{"type": "accuracy", "value": 50.0, "name": "X"}]
+
+
+ODD_CARDS = {
+    "a date that is none": "date: 2024-02-30\n",
+    "a number that is none": "a: 0x_\n",
+    "a time that is none": "a: 2024-01-01 25:61:00\n",
+    "nothing behind a colon": "a: [\n",
+    "a tag that is not known": "a: !!python/object:os.system {}\n",
+    "keys that are lists": "? [a]\n: b\n",
+    "a ring": "a: &a [*a]\n",
+    "levels without end": "a: " + "[" * 5000 + "\n",
+}
+
+
+@pytest.mark.parametrize("matter", ODD_CARDS.values(), ids=ODD_CARDS)
+def test_whatever_yaml_does_with_a_card_is_one_line(matter: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"---\n{matter}---\nText\n")
+    before = path.read_bytes()
+    with pytest.raises(ResultError, match=r"front matter .*; (mend it|write out)"):
+        merge_card(path, [{"name": "m", "results": []}])
+    assert path.read_bytes() == before
+
+
+def test_aliases_that_stand_for_far_more_than_they_say_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 13))
+    path.write_text(f"---\nl0: &l0 [x]\n{levels}---\n")
+    with pytest.raises(ResultError, match="aliases in the front matter stand for more than"):
+        merge_card(path, [{"name": "m", "results": []}])
+
+
+def test_a_few_aliases_are_read_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("---\nbase: &b [x, y]\ntags: *b\n---\nText\n")
+    assert merge_card(path, [{"name": "m", "results": []}])
+    assert path.read_text().startswith("---\nbase: &b [x, y]\ntags: *b\nmodel-index:\n")

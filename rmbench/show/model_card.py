@@ -1,12 +1,13 @@
 """Results in the ``model-index`` of a Hub model card, merged into a card without other changes."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.errors import ResultError
+from rmbench.errors import ResultError, enclosed
 from rmbench.files import read_text, write_text
 from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
@@ -14,6 +15,9 @@ from rmbench.wording import printable
 
 __all__ = ["merge_card", "model_index", "to_yaml"]
 
+MAX_CHARACTERS: Final = 2_000_000
+"""Of front matter; the longest on the Hub have half as many."""
+MAX_VALUES: Final = 200_000
 TASK: Final = "preference_evaluation"
 KEY: Final = "model-index"
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -133,36 +137,57 @@ def merge_card(path: Path, index: Sequence[Mapping[str, Any]]) -> bool:
     if before.get(KEY) == merged:
         return False
     matter = _splice(front[1], to_yaml(merged))
-    if _parse(matter) != before | {KEY: merged}:
-        raise ResultError(
-            f"{path}: cannot replace {KEY} without touching the rest; write it as a plain block"
-        )
+    stuck = ResultError(
+        f"{path}: cannot replace {KEY} without touching the rest; write it as a plain block"
+    )
+    try:
+        is_kept = _load(matter, path) == before | {KEY: merged}
+    except ResultError:
+        raise stuck from None
+    if not is_kept:
+        raise stuck
     write_text(path, old[: front.start(1)] + matter + old[front.end(1) :])
     return True
 
 
-def _parse(matter: str) -> Any:
-    """Return what YAML says; None where it is none."""
-    import yaml
-
-    try:
-        return yaml.safe_load(matter)
-    except yaml.YAMLError:
-        return None
-
-
 def _load(matter: str, path: Path) -> dict[str, Any]:
-    """Return front matter as huggingface_hub reads it."""
+    """Return front matter as huggingface_hub reads it.
+
+    Raises:
+        ResultError: it is no YAML, or stands for more than a card holds.
+    """
     import yaml
 
-    try:
-        content = yaml.safe_load(matter)
-    except yaml.YAMLError as error:
-        finding = " ".join(str(error).split())
-        raise ResultError(f"{path}: the front matter is not YAML: {finding}; mend it") from None
+    def refusal(error: BaseException) -> ResultError:
+        finding = " ".join(str(error).split()) or type(error).__name__
+        return ResultError(f"{path}: the front matter is not YAML: {finding}; mend it")
+
+    if len(matter) > MAX_CHARACTERS:
+        raise ResultError(
+            f"{path}: front matter of more than {MAX_CHARACTERS:,} characters; is it a model card?"
+        )
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with enclosed(refusal):
+        if _weigh(yaml.compose(matter, Loader=loader), {}) > MAX_VALUES:
+            raise ResultError(
+                f"{path}: aliases in the front matter stand for more than {MAX_VALUES:,} values;"
+                " write out what they stand for"
+            )
+        content = yaml.load(matter, Loader=loader)
     if not isinstance(content, dict | None):
         raise ResultError(f"{path}: the front matter holds no keys; mend it")
     return content or {}
+
+
+def _weigh(node: Any, known: dict[int, float]) -> float:
+    """Return how many values a node of YAML stands for, each alias counted; infinity for a ring."""
+    if node is None or isinstance(node.value, str):
+        return 1.0
+    if id(node) not in known:
+        known[id(node)] = math.inf  # found again on the way down: it holds itself
+        inner = [part for item in node.value for part in (item if type(item) is tuple else (item,))]
+        known[id(node)] = 1.0 + sum(_weigh(part, known) for part in inner)
+    return known[id(node)]
 
 
 def _existing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
