@@ -12,8 +12,8 @@ PACKAGE = ROOT / "rmbench"
 
 # A room imports only rooms above it in this list.
 ORDER = [
-    "errors",
     "wording",
+    "errors",
     "files",
     "options",
     "cache",
