@@ -20,6 +20,7 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from rmbench.answers.ask import ask
 from rmbench.cache import Cache
+from rmbench.checkpoint import tokenizer_findings
 from rmbench.checkpoint.identity import check_unmoved, digest_folder, model_files, take_stamps
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
@@ -129,6 +130,18 @@ def test_what_was_only_computed_or_belongs_to_a_language_model_may_be_left(
         "model.rotary_emb.inv_freq": torch.ones(4),
     }
     change_weights(copy, lambda weights: weights.update(spare))
+    assert rewards(load(copy)) == rewards(load(good))
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_from_within_a_wrapper_of_training_are_read(
+    good: Path, copy: Path, wrapper: str
+) -> None:
+    def wrap(weights: dict[str, torch.Tensor]) -> None:
+        for name in list(weights):
+            weights[wrapper + name] = weights.pop(name)
+
+    change_weights(copy, wrap)
     assert rewards(load(copy)) == rewards(load(good))
 
 
@@ -303,6 +316,18 @@ def test_a_tokenizer_rebuilt_around_other_rules_is_refused(copy: Path) -> None:
     assert "other token ids than tokenizer.json" in message
     edit(copy / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert len(rewards(load(copy))) == len(CONVERSATIONS)
+
+
+def test_texts_of_the_run_are_compared_with_the_file_too(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = load(copy)
+    words = Tokenizer.from_file(str(copy / "tokenizer.json"))
+    words.add_tokens(["two and two"])  # no probe has it
+    words.save(str(copy / "tokenizer.json"))
+    monkeypatch.setattr(tokenizer_findings, "STRIDE", 1)
+    with pytest.raises(ScorerError, match=r"other token ids than tokenizer\.json"):
+        scorer.score(CONVERSATIONS)
 
 
 @pytest.mark.parametrize(

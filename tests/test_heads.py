@@ -15,6 +15,7 @@ import transformers
 from safetensors.torch import save_file
 
 from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.reader_file import find_reader
 from rmbench.errors import ScorerError
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Conversation, Message
@@ -302,3 +303,23 @@ def test_a_reader_is_part_of_what_is_recorded(tmp_path: Path) -> None:
     assert settings["reader"] == "my.toml"
     assert len(settings["reader_sha256"]) == 64
     assert settings["negate"] is True
+
+
+# --- the documents -----------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_family_that_is_built_here_is_in_the_table() -> None:
+    table = (ROOT / "docs" / "models.md").read_text()
+    for family in LINEAR:
+        for name in family.split(", "):
+            if "another" not in name and "without" not in name:
+                assert name in table, name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "readers").glob("*.toml")), ids=str)
+def test_every_example_of_a_reader_is_read(path: Path) -> None:
+    found = find_reader(str(path), path.parent)
+    assert found.path == path
+    assert found.layers or found.append

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer
 
-from rmbench.checkpoint.adapter import Adapter, read_adapter
+from rmbench.checkpoint.adapter import Adapter, combine, read_adapter
 from rmbench.checkpoint.chat import Template, load_template, with_format
 from rmbench.checkpoint.config_findings import check_settings, check_values
 from rmbench.checkpoint.enclosure import prepare
@@ -70,15 +70,27 @@ class Checkpoint:
         return Path(self.where)
 
     @property
+    def own_folder(self) -> Path:
+        """The folder that the user means: an adapter's, else that of the weights."""
+        return self.folder if self.adapter is None else self.adapter.folder
+
+    @property
+    def text_folder(self) -> Path:
+        """The folder of its tokenizer: an adapter's own, where it has one."""
+        return self.own_folder if _has_tokenizer(self.own_folder) else self.folder
+
+    @property
     def revision(self) -> str:
-        """The commit on the Hub, or a digest of a local model's files."""
-        return self.commit or digest_folder(self.folder)
+        """The commit on the Hub, or a digest of a local model's files; of an adapter and its base."""
+        own = self.commit or digest_folder(self.own_folder)
+        if self.adapter is None:
+            return own
+        return combine(own, self.base_commit or digest_folder(self.folder))
 
     @property
     def place(self) -> str:
         """What messages call it: the folder, or the Hub id."""
-        folder = self.where if self.adapter is None else str(self.adapter.folder)
-        return folder if self.commit is None else self.name
+        return str(self.own_folder) if self.commit is None else self.name
 
 
 def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:

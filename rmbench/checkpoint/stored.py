@@ -28,6 +28,7 @@ INDEX: Final = "model.safetensors.index.json"
 _PICKLES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _SHARD: Final = re.compile(r"model-\d+-of-\d+\.(safetensors|bin)")
 _LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)\.")
+_WRAPPER: Final = re.compile(r"(?:(?:module|_orig_mod)\.)+")
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 LFS: Final = (
     "is a Git LFS pointer, not the file itself; run `git lfs pull` in the folder, or download the"
@@ -62,6 +63,12 @@ class Stored:
         """How many layers the deepest stack has; None where no names tell."""
         numbers = [int(found[1]) for name in self.tensors if (found := _LAYER.search(name))]
         return max(numbers) + 1 if numbers else None
+
+    @property
+    def wrapper(self) -> str:
+        """What a wrapper of training put before every name (``module.``); empty for none."""
+        found = {match[0] if (match := _WRAPPER.match(name)) else "" for name in self.tensors}
+        return found.pop() if len(found) == 1 else ""
 
     @property
     def size(self) -> int:

@@ -1,6 +1,6 @@
 """Is the tokenizer, as it was loaded, the one that its file describes?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,15 +8,24 @@ from rmbench.checkpoint.chat import Template
 from rmbench.checkpoint.explain import foreign, muted
 from rmbench.checkpoint.findings import OK, REFUSED, Check
 from rmbench.checkpoint.text_findings import PROBE
-from rmbench.checkpoint.writing import library_ids, render, token_ids
+from rmbench.checkpoint.writing import library_ids, render, render_all, token_ids
 from rmbench.errors import ScorerError
+from rmbench.suite.comparison import Conversation
 
-__all__ = ["check_tokenizer", "differing", "read_plain"]
+__all__ = ["check_tokenizer", "differing", "read_plain", "watched"]
 
 # Digits, runs of spaces, contractions, line breaks, capitals, accents, and other scripts.
 TEXTS: Final = (
     "In 1999 she paid 12345.67 for   three cats; they'll DON'T\n\n\tdo\r\n it, I'm 100% sure!  ",
     " naïve café — Привет мир, 你好世界 مرحبا नमस्ते 👩‍🔬 x_1 = (a+b)**2;",
+)
+STRIDE: Final = 97
+MOST_COMPARED: Final = 32
+"""So many of a run's conversations are compared, spread over its first few thousand."""
+_REMEDY: Final = (
+    'if the model was trained with tokenizer.json as it stands, write "tokenizer_class":'
+    ' "PreTrainedTokenizerFast" in tokenizer_config.json; else save the tokenizer that it was'
+    " trained with anew"
 )
 
 
@@ -51,9 +60,7 @@ def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: 
         name=name,
         status=REFUSED,
         seen=f"{kind} gives other token ids than tokenizer.json for {found[0][:40]!r}",
-        remedy="if the model was trained with tokenizer.json as it stands, write"
-        ' "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json; else save the'
-        " tokenizer that it was trained with anew",
+        remedy=_REMEDY,
     )
 
 
@@ -62,6 +69,49 @@ def _rendered(template: Template, tokenizer: Any) -> list[str]:
         return [render(PROBE, template, tokenizer)]
     except ScorerError:
         return []  # the checks of the template tell
+
+
+def watched(
+    conversations: Iterable[Conversation],
+    tokenizer: Any,
+    template: Template,
+    folder: Path,
+) -> Iterator[Conversation]:
+    """Pass conversations on, and compare the tokens of some with those that tokenizer.json gives.
+
+    Args:
+        conversations: of a run.
+        tokenizer: the model's.
+        template: the model's.
+        folder: the tokenizer's.
+
+    Raises:
+        ScorerError: they differ.
+    """
+    sample: list[Conversation] = []
+    is_compared = False
+    for number, conversation in enumerate(conversations):
+        if number % STRIDE == 0 and not is_compared:
+            sample.append(conversation)
+            if len(sample) == MOST_COMPARED:
+                _compare(sample, tokenizer, template, folder)
+                is_compared = True
+        yield conversation
+    if sample and not is_compared:
+        _compare(sample, tokenizer, template, folder)
+
+
+def _compare(
+    sample: Sequence[Conversation], tokenizer: Any, template: Template, folder: Path
+) -> None:
+    texts = render_all(sample, template, tokenizer)
+    with foreign(str(folder), "tokenizer"):
+        plain = read_plain(folder)
+        found = [] if plain is None else list(differing(tokenizer, plain, texts))
+    for text in found:
+        name = sample[texts.index(text)].name
+        kind = type(tokenizer).__name__
+        raise ScorerError(f"{name}: {kind} gives other token ids than tokenizer.json; {_REMEDY}")
 
 
 def read_plain(folder: Path) -> Any:

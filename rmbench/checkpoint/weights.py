@@ -1,5 +1,6 @@
 """The weights of a model, loaded whole or refused: on a device, in a dtype, giving one reward."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -88,7 +89,8 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
             network = load_headed(checkpoint, stored, dtype=dtype)
             return _placed(network, checkpoint, device), dtype
         take_labels(checkpoint, _all_rows(checkpoint, stored), skeleton)
-    network, loading = from_pretrained(checkpoint, choose_class(config), dtype=dtype)
+    extra = {"key_mapping": {f"^{re.escape(stored.wrapper)}": ""}} if stored.wrapper else {}
+    network, loading = from_pretrained(checkpoint, choose_class(config), dtype=dtype, **extra)
     if checkpoint.adapter is None:
         check_loading(loading, checkpoint.place)
     else:
@@ -98,7 +100,8 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
 
 def _all_rows(checkpoint: Checkpoint, stored: Stored) -> Mapping[str, tuple[int, ...]]:
     """Return the shapes of all weights, those that an adapter brings in place of the base's."""
-    shapes = {name: tensor.shape for name, tensor in stored.tensors.items()}
+    wrapper = stored.wrapper
+    shapes = {name.removeprefix(wrapper): tensor.shape for name, tensor in stored.tensors.items()}
     return shapes if checkpoint.adapter is None else shapes | head_rows(checkpoint.adapter)
 
 
@@ -142,7 +145,8 @@ def is_headed(checkpoint: Checkpoint, stored: Stored, skeleton: Any) -> bool:
     named = checkpoint.config.architectures or []
     if not stored.tensors or type(skeleton).__name__ in named:
         return False
-    return not all(name in stored.tensors for name in _head_names(skeleton))
+    names = {name.removeprefix(stored.wrapper) for name in stored.tensors}
+    return not names.issuperset(_head_names(skeleton))
 
 
 def _head_names(skeleton: Any) -> list[str]:

@@ -23,6 +23,7 @@ from rmbench.checkpoint.opening import Checkpoint, open_checkpoint, refuse
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.outputs import turns_sign
 from rmbench.checkpoint.reader import EncodingAhead
+from rmbench.checkpoint.tokenizer_findings import watched
 from rmbench.checkpoint.weights import Loaded, choose_dtype, load_weights
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
@@ -79,7 +80,10 @@ class Classifier:
             check_ids(chunk, embeddings=embeddings, name=self.info.id)
             inputs.add(chunk)
 
-        with EncodingAhead(encoder, conversations, accept=accept) as ahead:
+        compared = watched(
+            conversations, self.tokenizer, self.template, self.checkpoint.text_folder
+        )
+        with EncodingAhead(encoder, compared, accept=accept) as ahead:
             self.engine.progress = lambda _: ahead.check()
             self.engine.cache = cast(Any, inputs)
             scoring = self.engine.score_windows(ahead.windows())
