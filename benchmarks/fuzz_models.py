@@ -268,8 +268,7 @@ def _run(model: Path, folder: Path, log: Path) -> None:
     try:
         out = str(folder / "out")
         command = ["run", "--model", str(model), "--suite", "mini", "--limit", "2"]
-        main([*command, "--output", out, "--no-cache"], standalone_mode=False)
-        code = 0
+        code = main([*command, "--output", out, "--no-cache"], standalone_mode=False) or 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException as error:
