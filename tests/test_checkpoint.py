@@ -334,7 +334,7 @@ def test_texts_of_the_run_are_compared_with_the_file_too(
     ("part", "told"),
     [
         ({"type": "FromTheFuture", "power": 9}, "upgrade tokenizers and transformers"),
-        ({"type": "Split", "pattern": {"Regex": "(a|a)+$"}, "behavior": "Isolated"}, "Panic"),
+        ({"type": "Split", "pattern": {"Regex": "(a|a)+$"}, "behavior": "Isolated"}, "retry-limit"),
     ],
     ids=["newer", "panic"],
 )
@@ -345,7 +345,7 @@ def test_a_part_of_the_tokenizer_that_cannot_be_used_is_one_line(
     template.write_text("a" * 60 + "!" + models.CHAT)
     edit(copy / "tokenizer.json", pre_tokenizer={"invert": False} | part)
     message = refusal(copy)
-    if not OLD or told == "Panic":
+    if not OLD or told == "retry-limit":
         assert message.startswith(f"{copy}: ")
         assert told in message
 

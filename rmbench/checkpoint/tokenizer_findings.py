@@ -1,6 +1,7 @@
 """Is the tokenizer, as it was loaded, the one that its file describes?"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: 
     """
     name = "tokenizer"
     texts = [*TEXTS, *_rendered(template, tokenizer)]
-    with foreign(place, "tokenizer"), muted():
+    with _at(place), foreign(place, "tokenizer"), muted():
         plain = read_plain(folder)
         ids = token_ids(texts, tokenizer, add_special=False)
         tokenizer.decode(ids[-1].tolist())
@@ -62,6 +63,16 @@ def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: 
         seen=f"{kind} gives other token ids than tokenizer.json for {found[0][:40]!r}",
         remedy=_REMEDY,
     )
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Put the model's place before what is told of a trial text."""
+    try:
+        yield
+    except ScorerError as error:
+        text = str(error)
+        raise error if text.startswith(place) else ScorerError(f"{place}: {text}") from None
 
 
 def _rendered(template: Template, tokenizer: Any) -> list[str]:
