@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import asked
 import models
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def merged(base: Path, adapter: Path) -> Any:
 
 
 def score(folder: Path, **options: Any) -> list[float]:
-    scored = load_scorer(str(folder), ModelOptions(**options)).score(CONVERSATIONS)
+    scored = asked.score(load_scorer(str(folder), ModelOptions(**options)), CONVERSATIONS)
     assert scored.audit["batching"] == "packed"
     return [float(x) for x in scored.rewards if x is not None]
 

@@ -322,12 +322,13 @@ def test_texts_of_the_run_are_compared_with_the_file_too(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer = load(copy)
+    rewards(scorer)  # loads it
     words = Tokenizer.from_file(str(copy / "tokenizer.json"))
     words.add_tokens(["two and two"])  # no probe has it
     words.save(str(copy / "tokenizer.json"))
     monkeypatch.setattr(tokenizer_findings, "STRIDE", 1)
     with pytest.raises(ScorerError, match=r"other token ids than tokenizer\.json"):
-        scorer.score(CONVERSATIONS)
+        score(scorer, CONVERSATIONS)
 
 
 @pytest.mark.parametrize(

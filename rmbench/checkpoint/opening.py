@@ -81,7 +81,7 @@ class Checkpoint:
 
     @property
     def revision(self) -> str:
-        """The commit on the Hub, or a digest of a local model's files; of an adapter and its base."""
+        """The commit on the Hub, or a digest of local files; of an adapter and its base, both."""
         own = self.commit or digest_folder(self.own_folder)
         if self.adapter is None:
             return own

@@ -201,7 +201,7 @@ def load_classifier(
     network = with_pooling(loaded.network, options.pooling, eos=eos, name=checkpoint.name)
     info = _describe(checkpoint, loaded, revision)
     if before is not None:
-        check_unmoved(_own_folder(checkpoint), before)
+        check_unmoved(checkpoint.own_folder, before)
     engine = Engine(network, batch_tokens=options.batch_tokens)
     scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found)
     scorer.load_seconds = time.perf_counter() - start
@@ -282,14 +282,10 @@ def _stamps(model: str) -> Mapping[str, Stamp] | None:
 
 def _revision(checkpoint: Checkpoint, digest: Callable[[Path], str]) -> str:
     """Return the commit on the Hub, or a digest of a local model."""
-    own = checkpoint.commit or digest_folder(_own_folder(checkpoint), digest)
+    own = checkpoint.commit or digest_folder(checkpoint.own_folder, digest)
     if checkpoint.adapter is None:
         return own
     return combine(own, checkpoint.base_commit or digest_folder(checkpoint.folder, digest))
-
-
-def _own_folder(checkpoint: Checkpoint) -> Path:
-    return checkpoint.folder if checkpoint.adapter is None else checkpoint.adapter.folder
 
 
 def check_ids(sequences: Iterable[Any], *, embeddings: int | None, name: str) -> None:
