@@ -259,7 +259,7 @@ def test_logits_that_are_capped_behind_the_product_are_refused(tmp_path: Path) -
         ("layers = 1", "layers"),
         ('activation = "step"', "activation"),
         ("place = 3", "it must be -1 or less"),
-        ("sign = 2", "it must be 1, or -1"),
+        ("sign = 2", "it must be 1 or -1"),
         ('file = "../other.safetensors"', "beside the weights"),
         ("[rows]\nyes = 1", "keys of rows must be numbers"),
         ("[tokens]\nyes = true", "must be a number"),

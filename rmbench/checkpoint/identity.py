@@ -188,5 +188,8 @@ def _with_base(revision: str, folder: Path, digest: Callable[[Path], str]) -> st
     adapter = read_adapter(folder, str(folder))
     if adapter is None:
         return revision
-    base = find_identity(adapter.base, ModelOptions(revision=adapter.revision), digest)
+    try:
+        base = find_identity(adapter.base, ModelOptions(revision=adapter.revision), digest)
+    except ScorerError as error:
+        raise ScorerError(f"{folder}: its base model: {error}") from None
     return None if base is None else combine(revision, base)
