@@ -282,7 +282,7 @@ def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
 
     Values outside [0, 1] are those of comparisons that are judged together, of which a subset's
     number is the mean (``groups.Whole.values``): their interval is the normal one, with Student's
-    quantile where clusters are few, and it may leave [0, 1] as the number itself may.
+    quantile where clusters are few, and it leaves [0, 1] only as far as the number itself does.
 
     Args:
         sample: values, finite.
@@ -296,7 +296,8 @@ def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     factor = math.sqrt(max(found.variance, 0.0) / found.size_factor(level))
     half = normal_quantile(level) * factor
     design = None if sample.clusters is None else found.design
-    return Estimate(mean, Interval(mean - half, mean + half), design)
+    limits = Interval(max(mean - half, min(mean, 0.0)), min(mean + half, max(mean, 1.0)))
+    return Estimate(mean, limits, design)
 
 
 def expected_design(sample: Sample, correlation: float) -> float:

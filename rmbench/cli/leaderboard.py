@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rmbench.result.record import Result
     from rmbench.show.leaderboard import Board
     from rmbench.suite.definition import Suite
+    from rmbench.suite.group import Group
 
 __all__ = ["leaderboard"]
 
@@ -73,6 +74,9 @@ def leaderboard(
     if update is not None and fmt not in ("table", "markdown"):
         raise click.UsageError("--update writes Markdown; leave --format out")
     results = _read(paths)
+    if (group := _group(names)) is not None:
+        click.echo(_of_group(group, results, fmt))
+        return
     suites = _suites(names, results)
     # One header alone makes a CSV file.
     together = side_by_side or transpose or fmt == "csv"
@@ -102,6 +106,26 @@ def _read(paths: Sequence[str]) -> "list[Result]":
         published = read_published()
         results += [i for i in published if (i.suite["name"], file_stem(i)) not in known]
     return results
+
+
+def _group(names: Sequence[str]) -> "Group | None":
+    """Return the group that was asked for; it stands alone."""
+    from rmbench.suite.group import find_group
+
+    groups = [group for name in names if (group := find_group(name)) is not None]
+    if groups and len(names) > 1:
+        raise click.UsageError("--suite GROUP is a table of its own; leave the other suites out")
+    return groups[0] if groups else None
+
+
+def _of_group(group: "Group", results: "Sequence[Result]", fmt: str) -> str:
+    from rmbench.show.group import MISSING, group_table
+    from rmbench.show.table import format_table
+    from rmbench.suite.group import suites_of
+
+    missing = None if fmt in ("csv", "json") else MISSING
+    table = group_table(group, suites_of(group), results, missing=missing)
+    return format_table(table, fmt)
 
 
 def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":

@@ -148,7 +148,9 @@ def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     from rmbench.scorers.registry import unprefixed_names
 
     if suites:
-        return list(dict.fromkeys(suites))
+        from rmbench.suite.group import expand_groups
+
+        return expand_groups(list(suites))
     if all(model in unprefixed_names() for model in models):
         return ["mini"]
     return ["rewardbench", "ultrafeedback"]

@@ -82,9 +82,7 @@ def _accuracies(result: Result) -> Iterator[tuple[str, Accuracy]]:
 def _check_accuracy(item: Accuracy, place: str, *, is_measured: bool) -> None:
     numbers = (item.low, item.high, item.n, item.wins, item.ties)
     for name, value in (("accuracy", item.accuracy), ("low", item.low), ("high", item.high)):
-        is_end = name != "accuracy" and value is not None  # of ties it may lie beyond
-        most, least = (_HIGHEST + 1.0, -1.0) if is_end else (_HIGHEST, _LOWEST)
-        if value is not None and not least <= value <= most:
+        if value is not None and not _LOWEST <= value <= _HIGHEST:
             raise ResultError(f"{place}: {name} is {value!r}, not in [0, 1]; run it again")
     if None in numbers:
         if is_measured or any(value is not None for value in numbers):

@@ -192,7 +192,9 @@ def _rows(results: Sequence[Result]) -> list[Row]:
     """
     groups: dict[tuple[str, int], dict[str, Result]] = {}
     for result in results:
+        # Published numbers of two sources never share a row.
         stem, suite, number = file_stem(result), str(result.suite["name"]), 0
+        stem += f"|{result.citation}" if result.source == "published" else ""
         while groups.get((stem, number), {}).get(suite, result) != result:
             number += 1
         groups.setdefault((stem, number), {})[suite] = result

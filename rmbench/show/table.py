@@ -514,6 +514,14 @@ def card_table(results: Sequence[Result], suites: Sequence[Suite]) -> Table | No
     for result in results:
         key = (result.source, str(result.model["id"]))
         columns.setdefault(key, {})[str(result.suite["name"])] = result
+    # A published model belongs here with all that the card shows, or not at all.
+    wanted = {suite.name for suite in suites if suite.card}
+    columns = {
+        key: column
+        for key, column in columns.items()
+        if key[0] == "measured" or wanted <= column.keys()
+    }
+    results = [result for column in columns.values() for result in column.values()]
     rows: list[list[Content]] = []
     for suite in suites:
         # With several averages, a row says which of them it shows.

@@ -1,0 +1,104 @@
+"""Results on a group of suites, side by side: one number of each, and their mean."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from rmbench.accuracy.aggregate import Accuracy
+from rmbench.compare.comparable import with_means
+from rmbench.result.names import file_stem
+from rmbench.result.record import Result
+from rmbench.show.table import Cell, Table
+from rmbench.suite.definition import Suite
+from rmbench.suite.group import Group
+
+__all__ = ["MISSING", "group_table"]
+
+MISSING: Final = "-"
+Key = tuple[str, str | None, int]
+
+
+class _Row(NamedTuple):
+    """One model, run in one way or printed by one source: a number for each suite."""
+
+    model: str
+    source: str | None
+    numbers: dict[str, Accuracy]
+
+    def mean(self, names: Sequence[str]) -> float | None:
+        """Return the plain mean; None where a number is missing."""
+        if not all(name in self.numbers for name in names):
+            return None
+        return sum(self.numbers[name].accuracy for name in names) / len(names)
+
+
+def group_table(
+    group: Group,
+    suites: Sequence[Suite],
+    results: Iterable[Result],
+    *,
+    missing: str | None = MISSING,
+) -> Table:
+    """Return one row for each model, best mean first; a mean of missing numbers is not shown.
+
+    Args:
+        group: the suites, and which average of each counts.
+        suites: the group's, in its order.
+        results: of any suites; partial runs and other versions are left out. Published numbers of
+            two sources are never in one row.
+        missing: what stands for a number that is not there; None in data formats.
+    """
+    names = list(group.group)
+    rows = sorted(_rows(group, suites, results), key=lambda row: _order(row, names))
+    sources = list(dict.fromkeys(row.source for row in rows if row.source is not None))
+    body = [
+        [
+            f"{row.model}{' †' + str(sources.index(row.source) + 1) if row.source else ''}",
+            *(_cell(row.numbers.get(name), missing) for name in names),
+            _mean_cell(row.mean(names), missing),
+        ]
+        for row in rows
+    ]
+    notes = [f"{name}: {group.group[name]}" for name in names]
+    notes.append(f"mean: of all {len(names)}, shown where none is missing ({MISSING})")
+    notes += [f"†{number} published, {source}" for number, source in enumerate(sources, 1)]
+    columns = ["model", *names, "mean"]
+    return Table(title=group.title, columns=columns, rows=body, notes=notes)
+
+
+def _rows(group: Group, suites: Sequence[Suite], results: Iterable[Result]) -> list[_Row]:
+    versions = {suite.name: suite.version for suite in suites}
+    by_name = {suite.name: suite for suite in suites}
+    found: dict[Key, _Row] = {}
+    for result in results:
+        suite = str(result.suite["name"])
+        if result.partial is not None or versions.get(suite) != result.suite["version"]:
+            continue
+        item = with_means(result, by_name[suite]).averages.get(group.group[suite])
+        if item is None:
+            continue
+        source = result.citation if result.source == "published" else None
+        number = 0
+        while suite in _at(found, (file_stem(result), source, number)):
+            number += 1
+        key = (file_stem(result), source, number)
+        row = found.setdefault(key, _Row(str(result.model["id"]), source, {}))
+        row.numbers[suite] = item
+    return list(found.values())
+
+
+def _at(found: dict[Key, _Row], key: Key) -> set[str]:
+    row = found.get(key)
+    return set() if row is None else set(row.numbers)
+
+
+def _order(row: _Row, names: Sequence[str]) -> tuple[bool, float, str]:
+    mean = row.mean(names)
+    return mean is None, -(mean or 0.0), row.model
+
+
+def _cell(item: Accuracy | None, missing: str | None) -> Cell | str | None:
+    return missing if item is None else Cell("accuracy", item)
+
+
+def _mean_cell(mean: float | None, missing: str | None) -> Cell | str | None:
+    return missing if mean is None else Cell("share", mean)
