@@ -1,16 +1,17 @@
 """What another program wrote of its scores, read line by line and checked.
 
-Two kinds of file are read, each also gzip'd:
+Three kinds of file are read, each also gzip'd:
 
 * JSONL with the scores of one comparison a line: ``{"chosen": 1.5, "rejected": -0.5}`` (numbers, or
   lists of them), RewardBench's ``*_outputs.jsonl`` with ``scores_chosen`` and ``scores_rejected``,
   or ``{"scores": {"model": [1.5, -0.5]}}``, the chosen response first, for several models at once.
   A line names its comparison by ``uid``, or by ``id`` with an optional ``subset``; lines without
   either are taken in the order of the suite's data.
+* The same as one JSON file: a list of such lines, or an object with a list for each of their keys,
+  as RewardBench's scripts write it.
 * RewardBench's result JSON, which has accuracies only: it becomes a published result.
 """
 
-import gzip
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,10 +21,12 @@ import numpy as np
 
 from rmbench.errors import DataError, ResultError
 from rmbench.files import RepeatedKeyError, parse_json
+from rmbench.suite.formats import lines_of, open_bytes
 
 __all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
 
 SHOWN: Final = 60
+_SCORES: Final = ("scores_chosen", "chosen", "scores")
 MAX_LINE_BYTES: Final = 64 * 2**20
 Sides = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -38,25 +41,47 @@ class ScoreRow(NamedTuple):
     texts: tuple[str, str] | None
 
 
-def _open(path: Path) -> Any:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield each line's place and content."""
     try:
-        with _open(path) as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                place = f"{path}, line {number}"
-                if len(line) > MAX_LINE_BYTES:
-                    raise DataError(f"{place}: longer than {MAX_LINE_BYTES} bytes; is it JSONL?")
-                if line.strip():
+        with open_bytes(path) as stream:
+            for number, line in enumerate(lines_of(stream, str(path)), 1):
+                if not line.isspace():
+                    place = f"{path}, line {number}"
                     yield place, _parse(place, line)
     except (OSError, EOFError, zlib.error) as error:
         finding = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {finding}") from None
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield place and content of each comparison, of one JSON or of a line each."""
+    content = _whole(path)
+    if isinstance(content, dict) and any(isinstance(content.get(key), list) for key in _SCORES):
+        content = _turned(path, content)
+    if not isinstance(content, list):
+        yield from _lines(path)
+        return
+    for number, row in enumerate(content, 1):
+        yield f"{path}, entry {number}", row
+
+
+def _turned(path: Path, columns: Mapping[str, Any]) -> Any:
+    """Return the rows of an object of columns; what is no list there is said of all rows.
+
+    One line of two chosen scores looks the same, and has no list of ids.
+    """
+    lists = {key: value for key, value in columns.items() if isinstance(value, list)}
+    if not any(key in lists for key in ("id", "uid", "subset", "results")):
+        return columns
+    sizes = {len(value) for value in lists.values()}
+    if len(sizes) > 1:
+        raise DataError(
+            f"{path}: scores by column, and the columns are not equally long"
+            f" ({', '.join(f'{key} {len(value)}' for key, value in list(lists.items())[:6])});"
+            " each needs one entry per comparison"
+        )
+    return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
 
 
 def _parse(place: str, line: bytes) -> Any:
@@ -74,17 +99,22 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     Raises:
         ResultError: a key stands twice in it.
     """
+    content = _whole(path)
+    is_summary = isinstance(content, dict) and "accuracy" in content and "num_prompts" in content
+    return content if is_summary else None
+
+
+def _whole(path: Path) -> Any:
+    """Return what a file of one JSON holds; None for a file of another kind."""
     if ".json" not in path.suffixes:
         return None
     try:
-        with _open(path) as stream:
-            content = parse_json(stream.read(MAX_LINE_BYTES).decode())
+        with open_bytes(path) as stream:
+            return parse_json(stream.read(MAX_LINE_BYTES).decode())
     except RepeatedKeyError as error:
         raise ResultError(f"{path}: {error}; remove one of them") from None
     except (OSError, EOFError, zlib.error, ValueError, RecursionError):
         return None  # read again as lines, which says what is wrong and where
-    is_summary = isinstance(content, dict) and "accuracy" in content and "num_prompts" in content
-    return content if is_summary else None
 
 
 def read_score_rows(path: Path) -> Iterator[ScoreRow]:
@@ -93,7 +123,7 @@ def read_score_rows(path: Path) -> Iterator[ScoreRow]:
     Raises:
         DataError: a line is broken, or has a score that is no finite number.
     """
-    for place, content in _lines(path):
+    for place, content in _rows(path):
         if not isinstance(content, dict):
             raise DataError(f"{place}: must be an object with scores")
         subset = content.get("subset")

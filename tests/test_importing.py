@@ -448,3 +448,25 @@ def test_nine_real_models_win_and_tie_as_often_as_their_scores_say(
     }
     assert found == MATH_PRM
     assert {result.partial for result in results} == {447}
+
+
+def test_scores_by_column_are_what_they_are_line_by_line(tmp_path: Path) -> None:
+    columns = {
+        "model": "m",
+        "id": [item["id"] for item in WHOLE],
+        "scores_chosen": [item["chosen"] for item in WHOLE],
+        "scores_rejected": [item["rejected"] for item in WHOLE],
+        "results": [1, 0, 0, 1],
+    }
+    path = tmp_path / "scores.json"
+    for content in (columns, WHOLE):
+        path.write_text(json.dumps(content, indent=4))
+        (result,) = import_results(path, SMALL, model="m")
+        assert counts(result) == counts(imported(tmp_path, WHOLE))
+
+
+def test_columns_of_scores_that_are_not_equally_long_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps({"id": ["a/0"], "scores_chosen": [1, 2], "scores_rejected": [0]}))
+    with pytest.raises(DataError, match="the columns are not equally long"):
+        import_results(path, SMALL, model="m")

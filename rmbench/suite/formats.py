@@ -16,7 +16,7 @@ from typing import IO, Any, Final, cast
 from rmbench.errors import DataError, enclosed
 from rmbench.files import RepeatedKeyError, parse_json
 
-__all__ = ["FORMATS", "format_of", "read_file"]
+__all__ = ["FORMATS", "format_of", "lines_of", "open_bytes", "read_file"]
 
 FORMATS: Final = (".jsonl", ".json", ".csv", ".parquet")
 MAX_LINE_BYTES: Final = 64 * 2**20
@@ -52,7 +52,7 @@ def read_file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     read = readers[str(format_of(path))]
     count = 0
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             for place, fields in read(stream, str(path)):
                 if not isinstance(fields, dict):
                     kind = type(fields).__name__
@@ -67,7 +67,8 @@ def read_file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         ) from None
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file, unpacked where it is a gzip, and then no further than a data set's could go."""
     # The name may lie about compression, the first two bytes do not.
     with path.open("rb") as stream:
         is_gzip = stream.read(2) == b"\x1f\x8b"
@@ -97,7 +98,12 @@ class _Unpacking(gzip.GzipFile):
         return content
 
 
-def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+def lines_of(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the lines of a file, blank ones too, without a byte order mark.
+
+    Raises:
+        DataError: a line, or all blank ones together, are longer than those of any data set.
+    """
     number = blank = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -114,7 +120,7 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def _jsonl(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(_lines(stream, name), 1):
+    for number, line in enumerate(lines_of(stream, name), 1):
         if not line.isspace():
             place = f"{name}, row {number}"
             yield place, _parse(line, place)
@@ -191,7 +197,7 @@ def _whole(stream: IO[bytes], name: str) -> bytes:
 
 def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    cells = csv.reader((line.decode() for line in _lines(stream, name)), strict=True)
+    cells = csv.reader((line.decode() for line in lines_of(stream, name)), strict=True)
     header: list[str] = []
     number = 0
     try:
