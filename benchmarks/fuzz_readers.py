@@ -35,7 +35,9 @@ from rmbench.answers.lines import read_judgements
 from rmbench.checkpoint import enclosure
 from rmbench.checkpoint.encode import load_template, render
 from rmbench.errors import RmbenchError
+from rmbench.importing import import_results
 from rmbench.result.store import read_result
+from rmbench.show.model_card import merge_card
 from rmbench.suite.comparison import Conversation, Message
 from rmbench.suite.definition import bundled_folder, load_suite
 from rmbench.suite.feed import open_feed
@@ -68,6 +70,7 @@ pooled = "comparisons"
 sections = { mean = ["Chat", "Hard"] }
 headline = "sections"
 """
+CALL: Final = {"type": "function", "function": {"name": "f", "arguments": {"x": [1, None]}}}
 ROWS: Final[list[dict[str, Any]]] = [
     {
         "id": "1",
@@ -84,6 +87,18 @@ ROWS: Final[list[dict[str, Any]]] = [
         "prompt": [{"role": "user", "content": "Why?"}],
         "chosen": ["Because.", "Therefore."],
         "rejected": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "?"}],
+    },
+    {
+        "id": 3,
+        "subset": "b",
+        "prompt": [
+            {"role": "system", "content": [{"type": "text", "text": "Be kind."}]},
+            {"from": "human", "value": "4?"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "name": "f", "content": "4"},
+        ],
+        "chosen": [{"role": "assistant", "content": "4", "reasoning_content": "2 + 2"}],
+        "rejected": '[{"role": "assistant", "content": "5"}]',
     },
 ]
 FLAT: Final = [
@@ -119,6 +134,51 @@ RECORD: Final = {
     "date": "2026-01-01T00:00:00+00:00",
 }
 REWARDS: Final = b'{"id": "a/1", "chosen": [1.5], "rejected": [-0.5, null]}\n'
+SCORES: Final[list[dict[str, Any]]] = [
+    {"id": "a/1", "subset": "a", "chosen": 1.5, "rejected": [0.5]},
+    {"uid": "b/2", "scores_chosen": [[1], 2], "scores_rejected": -1, "text_chosen": "t"},
+]
+BY_COLUMN: Final[dict[str, Any]] = {
+    "model": "m",
+    "id": [1, 2],
+    "subset": ["a", "b"],
+    "scores_chosen": [1.5, [2.0, 1.0]],
+    "scores_rejected": [0.5, 0.5],
+}
+CARD: Final[dict[str, Any]] = {
+    "license": "mit",
+    "date": "2024-02-28",
+    "model-index": [
+        {
+            "name": "m",
+            "results": [
+                {
+                    "task": {"type": "preference_evaluation"},
+                    "dataset": {"name": "Mini", "type": "mini", "split": None},
+                    "metrics": [{"type": "accuracy", "name": "pooled", "value": 50.0}],
+                }
+            ],
+        }
+    ],
+}
+MATTER: Final = b"""---
+license: mit
+base: &b [x, {y: 0x1f}]
+tags: [*b, 2024-02-28, ~, !!str 1, "a\\x41", 1_000, .inf, 12:30:45]
+<<: {key: text}
+long: |
+  text
+? a
+: b
+model-index:
+- name: m
+  results:
+  - task: {type: preference_evaluation}
+    dataset: {name: Mini, type: mini}
+    metrics: [{type: accuracy, name: pooled, value: 50}]
+---
+Text
+"""
 TEMPLATE: Final = b"""{% set ns = namespace(n=0) %}{{ bos_token }}
 {%- for message in messages if message.role != 'tool' %}
 {%- set ns.n = ns.n + 1 %}{% if loop.first %}{% continue %}{% endif %}
@@ -250,6 +310,34 @@ def csv_files(draw: st.DrawFn) -> bytes:
     return text.encode(errors="replace")
 
 
+ODD_YAML: Final = st.sampled_from([
+    "2024-02-30", "0x_", "0b_", "0o9", "25:61:61", "1e", ".", "-", "!!binary a", "!!set {a}", "&a",
+    "*a", "&a [*a]", "<<", "!!python/none", "!!timestamp x", "!!int 1.5", "{a: *b}", "[[[[", "|",
+    ">", "%TAG", "---", "...", "\t", "'", "\"\\u12", "? [a]", "!<x>", "0" * 5000, "1_" * 3000,
+    "2001-01-01 00:00:00 +99:99", "!!omap [a]", "!!pairs [a: b, c]",
+])  # fmt: skip
+
+
+@st.composite
+def card_files(draw: st.DrawFn) -> bytes:
+    """Return a model card with odd values, or lines dropped, repeated and moved."""
+    lines = MATTER.decode().splitlines()
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 4]))):
+        i = draw(st.integers(1, len(lines) - 3))
+        odd = draw(ODD_YAML | TEXTS)
+        match draw(st.sampled_from(["value", "value", "value", "drop", "repeat", "move"])):
+            case "value":
+                key, colon, _ = lines[i].partition(":")
+                lines[i] = f"{key}{colon} {odd}"
+            case "drop":
+                lines[i] = ""
+            case "repeat":
+                lines[i] += f"\n{lines[i]}"
+            case "move":
+                lines[i] += f"\n{draw(st.sampled_from(lines))}"
+    return "\n".join(lines).encode(errors="replace")
+
+
 COLUMNS: Final[list[list[Any]]] = [
     [1, 2], [None, None], [b"\xff", b"a"], [1.5, 2.5], [["a"], []], [{"x": 1}] * 2,
     [[{"role": "user", "content": "a"}]] * 2, [True, False], ["", "\0"], [float("nan"), 1.0],
@@ -297,6 +385,18 @@ def read_template(path: Path) -> None:
     render(Conversation(prompt, "Because.", "a/1"), load_template(str(path), words, "fuzz"), words)
 
 
+def read_scores(path: Path) -> None:
+    """Import scores of another program."""
+    (path.parent / "suite.toml").write_bytes(SUITE)
+    (path.parent / "rows.jsonl").write_bytes(SEEDS["jsonl"])
+    import_results(path, load_suite(str(path.parent / "suite.toml")), model="m")
+
+
+def read_card(path: Path) -> None:
+    """Put results into a model card."""
+    merge_card(path, [{"name": "m", "results": [CARD["model-index"][0]["results"][0]]}])
+
+
 @cache
 def _tokenizer() -> Any:
     import transformers
@@ -311,6 +411,9 @@ KINDS: Final[dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], obj
     "parquet": ("mutated.parquet", parquet_files(), read_rows),
     "result": ("mutated.json", json_files(RECORD), read_result),
     "rewards": ("mutated.jsonl", json_files(json.loads(REWARDS)), read_judgements),
+    "scores": ("mutated.jsonl", json_files(SCORES[0]), read_scores),
+    "columns": ("mutated.json", json_files(BY_COLUMN), read_scores),
+    "card": ("mutated.md", card_files(), read_card),
     "template": ("mutated.jinja", jinja_files(), read_template),
 }
 SEEDS: Final[dict[str, bytes]] = {
@@ -320,6 +423,9 @@ SEEDS: Final[dict[str, bytes]] = {
     "parquet": _parquet({key: [row.get(key) for row in FLAT] for key in FLAT[0]}, "none"),
     "result": json.dumps(RECORD, indent=2).encode(),
     "rewards": REWARDS + REWARDS.replace(b"a/1", b"a/2"),
+    "scores": b"".join(json.dumps(row).encode() + b"\n" for row in SCORES),
+    "columns": json.dumps(BY_COLUMN).encode(),
+    "card": MATTER,
     "template": TEMPLATE,
 }
 

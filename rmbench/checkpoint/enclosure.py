@@ -169,8 +169,11 @@ def _unpack(header: Mapping[str, Any], payload: bytes) -> Answer:
     return Answer([part.decode("utf-8", "surrogatepass") for part in parts], [], notes)
 
 
+MOST: Final = 4
+"""Child processes at once; whoever asks for more waits."""
 _IDLE: list[Child] = []
 _LOCK: Final = threading.Lock()
+_FREE: Final = threading.BoundedSemaphore(MOST)
 
 
 def prepare() -> None:
@@ -187,17 +190,18 @@ def lease() -> Iterator[Child]:
 
     One that is left in the middle of a job is ended.
     """
-    with _LOCK:
-        child = _IDLE.pop() if _IDLE else Child()
-    try:
-        yield child
-    except BaseException as error:
-        if not isinstance(error, Failure):
-            child.close()
-        raise
-    finally:
+    with _FREE:
         with _LOCK:
-            _IDLE.append(child)
+            child = _IDLE.pop() if _IDLE else Child()
+        try:
+            yield child
+        except BaseException as error:
+            if not isinstance(error, Failure):
+                child.close()
+            raise
+        finally:
+            with _LOCK:
+                _IDLE.append(child)
 
 
 @atexit.register

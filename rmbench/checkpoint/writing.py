@@ -1,6 +1,6 @@
 """Conversations → texts → token ids, in a child process with limits; see ``enclosure``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ __all__ = [
     "token_ids",
     "told",
     "with_parts",
+    "write_text",
 ]
 
 TRIAL: Final = Conversation((Message("user", "qoph"),), "aleph", "a trial conversation")
@@ -97,6 +98,16 @@ def render_question(
     way.variables |= {"add_generation_prompt": False}
     with lease() as child, told([question], template):
         return way.texts([question], child).texts[0]
+
+
+def write_text(source: str, variables: Mapping[str, Any]) -> str:
+    """Return what a text in Jinja says that is no chat template.
+
+    Raises:
+        Failure: it fails, or passes a limit.
+    """
+    with lease() as child:
+        return _run(Job([[]], source, variables), child).texts[0]
 
 
 def with_parts(template: Template, tokenizer: Tokenizer) -> Template:

@@ -171,12 +171,12 @@ def _variables(prompt: Sequence[Message], responses: Sequence[str]) -> dict[str,
 
 
 def _render(text: str, variables: dict[str, Any], place: str) -> str:
-    from rmbench.checkpoint.template import render_template
+    from rmbench.checkpoint.child import Failure
+    from rmbench.checkpoint.writing import write_text
 
-    def explain(error: BaseException) -> ScorerError:
-        line = getattr(error, "lineno", None)
-        where = "" if line is None else f" (line {line})"
-        return ScorerError(f"{place}: the judge's text fails: {error}{where}; mend its file")
-
-    with enclosed(explain):
-        return render_template(text, variables)
+    try:
+        return write_text(text, variables)
+    except Failure as failure:
+        raise ScorerError(
+            f"{place}: the judge's text fails: {failure.finding}; mend its file"
+        ) from None
