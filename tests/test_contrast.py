@@ -30,7 +30,7 @@ from rmbench.result.find import find_result
 from rmbench.result.record import Result
 from rmbench.result.store import write_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.show.contrast import compare_table, flips_text
+from rmbench.show.contrast import compare_table, flips_text, verdict_sentence
 from rmbench.suite.definition import load_suite
 
 
@@ -304,7 +304,7 @@ def test_a_result_of_another_suite_version_is_refused() -> None:
 def test_settings_that_differ_stand_above_the_table() -> None:
     other = changed(NEW, settings={"dtype": "bfloat16"}, environment={"torch": "9"})
     table = compare_table(compare(OLD, other, TOY), alpha=0.05)
-    assert table.above == [
+    assert table.above[1:] == [
         "differs: dtype: A float32, B bfloat16",
         "differs: torch: A not set, B 9",
     ]
@@ -313,16 +313,16 @@ def test_settings_that_differ_stand_above_the_table() -> None:
 def test_what_a_side_cannot_have_is_one_line() -> None:
     rule = changed(OLD, model={"id": "length", "kind": "builtin"}, settings={"seed": 0})
     model = changed(NEW, settings={"dtype": "float32", "template_sha256": "ab" * 32, "seed": 1})
-    assert compare_table(compare(rule, model, TOY), alpha=0.05).above == [
+    assert compare_table(compare(rule, model, TOY), alpha=0.05).above[1:] == [
         "A (length) is a rule, to which these do not apply: dtype, template sha256",
         "differs: seed: A 0, B 1",
     ]
     bare = changed(NEW, settings={})
-    assert compare_table(compare(model, bare, TOY), alpha=0.05).above == [
+    assert compare_table(compare(model, bare, TOY), alpha=0.05).above[1:] == [
         "B (new) was recorded without dtype, seed, template sha256"
     ]
     other = changed(model, settings={**model.settings, "template_sha256": "cd" * 32})
-    assert compare_table(compare(model, other, TOY), alpha=0.05).above == [
+    assert compare_table(compare(model, other, TOY), alpha=0.05).above[1:] == [
         "differs: template sha256: A abababa, B cdcdcdc"
     ]
 
@@ -546,3 +546,41 @@ def test_nine_real_models_compare_as_statsmodels_says(test_data: Path) -> None:
             wins = new.subsets["math-prm"].wins
             assert wins is not None and old.subsets["math-prm"].wins is not None
             assert won - lost == wins - old.subsets["math-prm"].wins
+
+
+# --- the verdict ---------------------------------------------------------------------------------
+
+
+def test_the_verdict_says_no_more_than_the_tests() -> None:
+    same = changed(OLD, model={"id": "same"})
+    sentence = verdict_sentence(compare(OLD, same, TOY), alpha=0.05)
+    assert sentence == "No significant change overall (+0.00 points, p 1.0000)"
+
+
+def test_the_verdict_names_the_sections_that_changed() -> None:
+    # 65 comparisons of section X are lost, all of section Y stay as they were.
+    won = toy_result([1.0] * 155, model="old")
+    lost = toy_result([-1.0] * 65 + [1.0] * 90)
+    sentence = verdict_sentence(compare(won, lost, TOY), alpha=0.05)
+    assert sentence == ("B is worse overall (-50.00 points, p <0.0001); X -100.0 (p <0.0001)")
+    back = verdict_sentence(compare(lost, won, TOY), alpha=0.05)
+    assert back == "B is better overall (+50.00 points, p <0.0001); X +100.0 (p <0.0001)"
+
+
+def test_a_section_of_a_change_that_cancels_out_is_named() -> None:
+    # The credit that X loses, 13 of 65, Y wins back in its own weights.
+    old = toy_result([1.0] * 40 + [1.0] * 25 + [-1.0] * 30 + [-1.0] * 60)
+    new = toy_result([-1.0] * 40 + [1.0] * 25 + [1.0] * 30 + [-1.0] * 60)
+    sentence = verdict_sentence(compare(old, new, TOY), alpha=0.05)
+    assert sentence.endswith("X -61.5 (p <0.0001), Y +75.0 (p <0.0001)")
+
+
+def test_subsets_stand_in_the_table_on_request() -> None:
+    contrast = compare(OLD, NEW, TOY)
+    names = [row[0] for row in compare_table(contrast, alpha=0.05, subsets=False).rows]
+    assert names == ["sections", "pooled", "X", "Y"]
+    assert (
+        compare_table(contrast, alpha=0.05, subsets=False).notes[0]
+        == "4 subsets more with --subsets"
+    )
+    assert [row[0] for row in compare_table(contrast, alpha=0.05).rows][4:] == list("abcd")

@@ -84,7 +84,7 @@ def asked_for_gate() -> bool:
 @click.option(
     "--format",
     "fmt",
-    type=click.Choice(["table", "markdown", "junit", "json"]),
+    type=click.Choice(["table", "markdown", "csv", "json", "latex", "html", "junit"]),
     default="table",
     show_default=True,
     help="How to print.",

@@ -38,6 +38,7 @@ WIDEST: Final = 160
     default=0,
     help="List N comparisons that changed sides.",
 )
+@click.option("--subsets", is_flag=True, help="Show every subset too.")
 @SUITE_FILE
 @click.option("--data", metavar="PATH", help="Rows of the suite, for the texts of the flips.")
 @FORMAT
@@ -46,11 +47,14 @@ def compare(
     new: str,
     alpha: float,
     count: int,
+    subsets: bool,
     suite_file: str | None,
     data: str | None,
     fmt: str,
 ) -> None:
-    """Print what changed from A to B: results (.json), or names such as mini/tiny.
+    """Say what changed from A to B beyond chance: overall, and section by section.
+
+    A and B are results: a file, a folder with one, suite/model, or REVISION:PATH of git.
 
     \b
     rmbench compare mini/tiny mini/length --flips 5
@@ -75,17 +79,17 @@ def compare(
     elif fmt == "csv":
         click.echo(contrast_as_csv(contrast, alpha=alpha))
     else:
-        _print_tables(contrast, alpha, fmt)
+        _print_tables(contrast, alpha, fmt, subsets=subsets)
     if count and fmt not in ("json", "csv"):
         _print_flips(flips, count, texts, fmt)
 
 
-def _print_tables(contrast: "Contrast", alpha: float, fmt: str) -> None:
+def _print_tables(contrast: "Contrast", alpha: float, fmt: str, *, subsets: bool) -> None:
     from rmbench.show.bars import can_draw, draw_differences
     from rmbench.show.contrast import compare_table
     from rmbench.show.table import format_table
 
-    click.echo(format_table(compare_table(contrast, alpha=alpha), fmt))
+    click.echo(format_table(compare_table(contrast, alpha=alpha, subsets=subsets), fmt))
     if fmt == "table" and can_draw(sys.stdout):
         click.echo("\n" + draw_differences(contrast))
 

@@ -8,9 +8,9 @@ from rmbench.compare.comparable import title_of
 from rmbench.compare.contrast import Contrast, Verdict
 from rmbench.compare.flips import Flip
 from rmbench.result.record import Result
-from rmbench.show.table import Table, format_table, p_text, to_json
+from rmbench.show.table import Cell, Content, Table, format_table, p_text, to_json
 from rmbench.suite.comparison import Comparison
-from rmbench.wording import counted, percent, printable
+from rmbench.wording import counted, printable
 
 __all__ = [
     "compare_table",
@@ -24,27 +24,63 @@ __all__ = [
     "split_changes",
     "verdict_cells",
     "verdict_record",
+    "verdict_sentence",
 ]
 
 EXCERPT: Final = 160
 NOTABLE_DESIGN: Final = 1.2
 
 
-def compare_table(contrast: Contrast, *, alpha: float) -> Table:
-    """Return a comparison, slice by slice.
+def verdict_sentence(contrast: Contrast, *, alpha: float) -> str:
+    """Return what changed from A to B in one sentence: overall, and each section that did.
+
+    Args:
+        contrast: what ``compare.compare`` found.
+        alpha: what has a larger adjusted p value is no significant change.
+    """
+    names = contrast.suite.headline
+    whole = next((item for item in contrast.level("average") if item.name == names), None)
+    changed = [item for item in contrast.level("section") if item.mark(alpha) in ("+", "-")]
+    parts = [_overall(whole, alpha), *map(_change, changed)]
+    return "; ".join(part for part in (parts[0], ", ".join(parts[1:])) if part)
+
+
+def _overall(item: Verdict | None, alpha: float) -> str:
+    if item is None or item.difference is None or item.adjusted is None:
+        return "The overall change cannot be tested"
+    mark = item.mark(alpha)
+    words = {"+": "B is better overall", "-": "B is worse overall"}.get(mark)
+    points = f"{100 * item.difference.estimate:+.2f} points, p {p_text(item.adjusted)}"
+    return f"{words or 'No significant change overall'} ({points})"
+
+
+def _change(item: Verdict) -> str:
+    assert item.difference is not None and item.adjusted is not None, "else it has no mark"
+    return f"{item.name} {100 * item.difference.estimate:+.1f} (p {p_text(item.adjusted)})"
+
+
+def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> Table:
+    """Return a comparison, slice by slice: the average that ranks, the others, sections, subsets.
 
     Args:
         contrast: what ``compare.compare`` found.
         alpha: a slice is marked when its adjusted p value is at most this.
+        subsets: list the subsets too.
     """
+    averages, sections = contrast.level("average"), contrast.level("section")
+    averages = sorted(averages, key=lambda item: item.name != contrast.suite.headline)
+    rows = [*averages, *sections, *(contrast.level("subset") if subsets else ())]
+    hidden = 0 if subsets else len(contrast.level("subset"))
+    more = [f"{counted(hidden, 'subsets')} more with --subsets"] if hidden else []
     columns = ["", "A %", "B %", "B - A", "95 % interval", "p", "p adjusted"]
     columns += ["detectable", "won", "lost", "mark"]
     return Table(
         title=f"{contrast.suite.title}: A {title_of(contrast.old)}, B {title_of(contrast.new)}",
-        above=setting_lines(contrast, "A", "B"),
+        above=[verdict_sentence(contrast, alpha=alpha), *setting_lines(contrast, "A", "B")],
         columns=columns,
-        rows=[_compare_row(item, alpha) for item in contrast.verdicts],
+        rows=[_compare_row(item, alpha) for item in rows],
         notes=[
+            *more,
             f"mark at p adjusted <= {alpha:g}: + B is better, - worse, blank neither, x not"
             f" comparable; p is two-sided; that of {contrast.suite.headline}, which ranks, stands"
             " alone, and the others are adjusted in two families: sections with averages, and"
@@ -60,11 +96,10 @@ def compare_table(contrast: Contrast, *, alpha: float) -> Table:
     )
 
 
-def _compare_row(item: Verdict, alpha: float) -> list[str]:
+def _compare_row(item: Verdict, alpha: float) -> list[Content]:
     cells = verdict_cells(item)
     # Half of a two-sided alpha is on either side.
-    found = item.detectable(alpha / 2.0)
-    detectable = "" if found is None else f"{100 * found:.1f}"
+    detectable = Cell("distance", item.detectable(alpha / 2.0))
     return [*cells[:7], detectable, *cells[7:], item.mark(alpha)]
 
 
@@ -148,21 +183,19 @@ def signature_lines(contrast: Contrast) -> list[str]:
     ]
 
 
-def verdict_cells(item: Verdict) -> list[str]:
+def verdict_cells(item: Verdict) -> list[Content]:
     """Return a slice's cells: accuracies, difference, interval, p values, counts."""
-    accuracies = ["" if value is None else percent(value) for value in (item.old, item.new)]
-    if item.difference is None or item.adjusted is None:
-        return [item.name, *accuracies, "", "", "", "", "", ""]
-    low, high = item.difference.interval
+    found = item.difference if item.adjusted is not None else None
     return [
         item.name,
-        *accuracies,
-        f"{100 * item.difference.estimate:+.2f}",
-        f"{100 * low:+.1f} to {100 * high:+.1f}",
-        p_text(item.difference.p_value),
-        p_text(item.adjusted),
-        "" if item.gained is None else str(item.gained),
-        "" if item.lost is None else str(item.lost),
+        Cell("share", item.old),
+        Cell("share", item.new),
+        Cell("points", None if found is None else found.estimate),
+        Cell("reach", None if found is None else tuple(found.interval)),
+        Cell("p", None if found is None else found.p_value),
+        Cell("p", item.adjusted),
+        Cell("count", None if found is None else item.gained),
+        Cell("count", None if found is None else item.lost),
     ]
 
 
@@ -183,6 +216,7 @@ def contrast_as_json(
     """
     found = texts or {}
     record = contrast_record(contrast)
+    record["verdict"] = verdict_sentence(contrast, alpha=alpha)
     record["alpha"] = alpha
     for row, item in zip(record["slices"], contrast.verdicts, strict=True):
         row["mark"] = item.mark(alpha)
@@ -202,8 +236,7 @@ def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:
     if contrast.agreement is not None:
         whole = {"level": "suite", "name": contrast.suite.name}
         records.append(whole | contrast.agreement._asdict())
-    cells = [[record.get(column) for column in columns] for record in records]
-    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
+    rows = [[record.get(column) for column in columns] for record in records]
     return format_table(Table(title="", columns=columns, rows=rows), "csv")
 
 

@@ -16,7 +16,7 @@ from rmbench.show.contrast import (
     verdict_cells,
     verdict_record,
 )
-from rmbench.show.table import Table, format_table, p_text, to_json
+from rmbench.show.table import Cell, Content, Table, format_table, to_json
 from rmbench.wording import counted, printable
 
 __all__ = ["format_gate", "gate_table", "write_gate"]
@@ -95,13 +95,10 @@ def _points(number: float) -> str:
     return f"{number:g} {'point' if number == 1 else 'points'}"
 
 
-def _gate_row(finding: Finding, limits: Limits) -> list[str]:
-    item = finding.verdict
-    detectable = "" if finding.detectable is None else f"{100 * finding.detectable:.1f}"
-    p_value = "" if finding.p_value is None else p_text(finding.p_value)
-    lowest = "" if finding.lowest is None else f"{100 * finding.lowest:+.1f}"
-    middle = [p_value, *([lowest] if limits.margin is not None else []), detectable]
-    return [*verdict_cells(item)[:5], *middle, _told(finding)]
+def _gate_row(finding: Finding, limits: Limits) -> list[Content]:
+    lowest = [Cell("end", finding.lowest)] if limits.margin is not None else []
+    middle = [Cell("p", finding.p_value), *lowest, Cell("distance", finding.detectable)]
+    return [*verdict_cells(finding.verdict)[:5], *middle, _told(finding)]
 
 
 def _told(finding: Finding) -> str:

@@ -79,6 +79,8 @@ KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "interval": lambda ends: f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}",
     "points": lambda value: f"{100 * value:+.2f}",
     "reach": lambda ends: f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}",
+    "distance": lambda value: f"{100 * value:.1f}",
+    "end": lambda value: f"{100 * value:+.1f}",
     "p": p_text,
     "seconds": "{:,.0f}".format,
     "number": "{:.4g}".format,
