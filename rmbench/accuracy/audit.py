@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rmbench.accuracy.aggregate import average_weights
 from rmbench.accuracy.credit import Outcomes
 from rmbench.accuracy.intervals import Floats
+from rmbench.accuracy.orders import order_effects
 from rmbench.accuracy.signs import sign_test
 from rmbench.answers.ask import Asked
 from rmbench.answers.judgements import Judgements, Preference
@@ -46,16 +47,22 @@ def audit_answers(
     chosen and best rejected reward differ, by less than one step of the model's precision) and
     ``identical_inputs`` (texts differ, yet the model saw the same tokens on a chosen and a rejected
     side); for preferences ``unanswered`` (questions) and ``orders_disagree`` (comparisons of which
-    one order prefers the chosen response and another the rejected one); and whatever the scorer
-    counted.
+    one order prefers the chosen response and another the rejected one) and ``orders`` (see
+    ``order_effects``); and whatever the scorer counted.
     """
-    counts = {"ties": int(outcomes.tied.sum()), "dropped": int(outcomes.dropped.sum())}
+    counts: dict[str, Any] = {
+        "ties": int(outcomes.tied.sum()),
+        "dropped": int(outcomes.dropped.sum()),
+    }
     if judgements.preferences is None:
         dtype = str(info.settings.get("dtype", "float32"))
         counts["near_ties"] = _near_ties(judgements, dtype)
         counts["identical_inputs"] = _identical_inputs(judgements, facts.inputs)
     else:
-        counts |= _orders(judgements.preferences, judgements.sides[:, 0].tolist())
+        num_chosen = judgements.sides[:, 0].tolist()
+        counts |= _orders(judgements.preferences, num_chosen)
+        orders = order_effects(judgements.preferences, num_chosen)
+        return counts | ({"orders": orders} if orders else {}) | dict(facts.audit)
     return counts | dict(facts.audit)
 
 

@@ -134,7 +134,7 @@ class Process(Opened):
             ledger.record(dict(zip(window, steps, strict=True)))
         audit |= {"overflowed": windows.encoder.overflowed, "longest": windows.encoder.longest}
         return Facts(
-            audit=audit | (reader.facts if reader is not None else {}),
+            audit=audit | ({} if reader is None else {"reading": reader.facts}),
             timing={"score": time.perf_counter() - start},
             unanswered=windows.unanswered,
         )

@@ -460,13 +460,35 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
     for way, difference in result.audit.get("refused_batching", {}).items():
         if difference is not None:  # else the model does not allow it, which moves no number
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
-    found += _recheck_notes(result.audit)
+    found += _recheck_notes(result.audit) + _order_notes(result.audit)
     if result.audit.get("below_chance"):
         of_model = not result.is_rule
         cost = ": does a low reward mean a good response (a cost model)?" if of_model else ""
         found.append(f"below chance{cost}")
     found += [f"{name}: {seen}" for name, seen in (result.audit.get("warnings") or {}).items()]
     return ["audit: " + "; ".join(found)] if found else []
+
+
+def _order_notes(audit: Mapping[str, Any]) -> list[str]:
+    """Return what the order of responses did, and what judges' replies came to."""
+    found, orders = [], audit.get("orders") or {}
+    if orders:
+        found.append(
+            f"both orders right {percent(orders['strict'])} % (a guesser 25), single orders"
+            f" {percent(orders['mean'])} % (50)"
+        )
+    if orders.get("first") is not None:
+        limits = f"{percent(orders['first_low'])} to {percent(orders['first_high'])}"
+        found.append(f"the first place wins {percent(orders['first'])} % ({limits})")
+    replies = audit.get("replies") or {}
+    found += [f"{count} replies {why}" for why, count in replies.items() if why != "read"]
+    repeats = audit.get("repeats") or {}
+    if "spread" in repeats:
+        found.append(
+            f"{repeats['runs']} identical runs agree on {percent(repeats['agreement'])} % and"
+            f" differ by {percent(repeats['spread'])} points: less is noise"
+        )
+    return found
 
 
 def _tie_words(suite: Suite) -> str:
