@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from scored import TOY
 
 from rmbench.accuracy.clusters import sample_of
 from rmbench.compare.paired import paired_difference
+from rmbench.compare.planned import expected_differences
 from rmbench.compare.power import Trial, detectable_drop
 
 HARD = [37, 100, 134, 92, 47, 46]
@@ -94,3 +98,22 @@ def test_a_design_effect_counts_as_so_many_comparisons_fewer(design: float) -> N
 def test_a_design_effect_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="a design effect must be above 0, got 0"):
         detectable_drop(0.2, [100], weights=[1], design=0.0)
+
+
+def test_what_a_suite_can_show_is_told_before_it_is_scored() -> None:
+    suite = replace(TOY, headline="pooled")
+    subsets = ["a"] * 1000 + ["b"] * 1000
+    found = expected_differences(replace(suite, sections=(), averages=suite.averages[:1]), subsets)
+    z = sum(scipy_stats.norm.ppf([0.975, 0.8]))
+    assert found is not None
+    assert found.another_model == pytest.approx(z * (0.15 / 2000) ** 0.5, rel=0.02)
+    assert found.next_checkpoint < found.another_model / 2
+    # Rows of four to a prompt, correlated by 0.2: a design effect of 1.6.
+    together = expected_differences(
+        replace(suite, sections=(), averages=suite.averages[:1]),
+        subsets,
+        clusters=np.repeat(range(500), 4),
+    )
+    assert together is not None
+    assert together.another_model == pytest.approx(found.another_model * 1.6**0.5, rel=0.02)
+    assert expected_differences(TOY, ["a"] * 10) is None

@@ -46,10 +46,26 @@ def print_plan(
         "by batches of like length (both with padding), and with shared prefixes standing once;",
         "the last two compute equal conversations once",
     ]
+    notes += [line for feed in feeds for line in _smallest(feed)]
     if not estimate:
         notes.append("name a --device for an estimate of the seconds")
     columns = ["suite", "model", "conversations", *COUNTS, *(["seconds"] if estimate else [])]
     click.echo(format_table(Table(title="Plan", columns=columns, rows=rows, notes=notes), fmt))
+
+
+def _smallest(feed: "Feed") -> list[str]:
+    """Say how small a difference the suite can show."""
+    from rmbench.compare.planned import expected_differences
+
+    found = expected_differences(feed.suite, feed.contents.subsets)
+    if found is None:
+        return []
+    near, far = (f"{100 * value:.1f}" for value in found)
+    return [
+        f"{feed.suite.name}: smallest difference in {feed.suite.headline} that shows 8 times out of"
+        f" 10 at p <= 0.05: {near} points where two results disagree on 1 % of the comparisons"
+        f" (the next checkpoint), {far} on 15 % (another model)"
+    ]
 
 
 def _cells(plan: "Plan") -> list["Cell"]:

@@ -155,6 +155,15 @@ class _Scored(NamedTuple):
     sizes: tuple[int, ...] | None
 
 
+def _numbered(
+    clusters: npt.NDArray[np.int64] | None, order: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """Return clusters in another order, numbered from 0 on."""
+    if clusters is None:
+        return None
+    return np.unique(clusters[order], return_inverse=True)[1].astype(np.int64)
+
+
 class _Contest:
     """All pairs of some results, tested in one slice."""
 
@@ -194,7 +203,7 @@ class _Contest:
         return _Scored(
             texts=self.texts.setdefault((result.suite.get("sha256"), ids), len(self.texts)),
             credit=credit,
-            clusters=None if columns.clusters is None else columns.clusters[order],
+            clusters=_numbered(columns.clusters, order),
             subsets=subsets,
             sizes=None if np.isnan(credit).any() else self._sizes(subsets),
         )

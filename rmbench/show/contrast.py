@@ -8,7 +8,15 @@ from rmbench.compare.comparable import title_of
 from rmbench.compare.contrast import Contrast, Verdict
 from rmbench.compare.flips import Flip
 from rmbench.result.record import Result
-from rmbench.show.table import Cell, Content, Table, format_table, p_text, to_json
+from rmbench.show.table import (
+    NOTABLE_DESIGN,
+    Cell,
+    Content,
+    Table,
+    format_table,
+    p_text,
+    to_json,
+)
 from rmbench.suite.comparison import Comparison
 from rmbench.wording import counted, printable
 
@@ -28,7 +36,6 @@ __all__ = [
 ]
 
 EXCERPT: Final = 160
-NOTABLE_DESIGN: Final = 1.2
 
 
 def verdict_sentence(contrast: Contrast, *, alpha: float) -> str:
@@ -113,7 +120,9 @@ def _design_note(contrast: Contrast) -> list[str]:
     if not found:
         return []
     effects = ", ".join(f"{name} {design:.1f}" for name, design in found.items())
-    return [f"design effect, by which comparisons of one prompt raise the variance: {effects}"]
+    return [
+        f"comparisons of one prompt raise the variance of differences (design effect): {effects}"
+    ]
 
 
 def _agreement_note(contrast: Contrast) -> list[str]:

@@ -331,6 +331,7 @@ def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Tabl
         else ""
     )
     notes = [*_meanings(suite, result), *analysis_notes(result), *audit_notes(result, suite)]
+    notes += _design_note(result)
     notes += source_notes(result, suite)
     notes += _left_out(result, suite)
     return Table(
@@ -339,6 +340,22 @@ def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Tabl
         rows=rows,
         notes=[*notes, str(result.signature)],
     )
+
+
+NOTABLE_DESIGN: Final = 1.2
+
+
+def _design_note(result: Result) -> list[str]:
+    """Say by how much comparisons of one prompt widen the intervals, where they do."""
+    found = {
+        name: item.design_effect
+        for group in (result.sections, result.averages)
+        for name, item in group.items()
+        if item.design_effect is not None and item.design_effect > NOTABLE_DESIGN
+    }
+    effects = ", ".join(f"{name} {design:.1f}" for name, design in found.items())
+    words = "comparisons of one prompt raise the variance (design effect)"
+    return [f"{words}: {effects}"] if found else []
 
 
 def _left_out(result: Result, suite: Suite) -> list[str]:
