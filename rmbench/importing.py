@@ -198,6 +198,9 @@ def _measured(
     contents = target.contents
     ids = list(scores) if contents is None else [i for i in contents.ids if i in scores]
     rewards = Judgements.of([Judgement(identity, *scores[identity]) for identity in ids])
+    if contents is not None and contents.num_clusters < len(contents.ids):
+        numbers = dict(zip(contents.ids, contents.clusters, strict=True))
+        rewards = rewards.in_clusters([numbers[identity] for identity in ids])
     _check_sides(rewards, target)
     subsets = _subsets(ids, target)
     partial = _partial(path, len(ids), target)
@@ -243,6 +246,7 @@ def _suite_block(target: _Target, comparisons: int, path: Path) -> SuiteFacts:
         "version": suite.version,
         "sha256": None if feed is None else feed.contents.sha256,
         "comparisons": comparisons,
+        "clusters": None if feed is None else feed.contents.num_clusters,
         "headline": suite.headline,
         "definition": embed(suite),
         "origin": path.name if feed is None else feed.rows.origin,

@@ -161,7 +161,8 @@ def _take_in(
         found = _steps(contents, ledger, facts, info)
     else:
         found = _rewards(contents, ledger, facts, info)
-    return found.in_clusters(contents.clusters) if contents.has_clusters else found
+    has_repeats = contents.num_clusters < len(contents.ids)
+    return found.in_clusters(contents.clusters) if has_repeats else found
 
 
 def _rewards(contents: Contents, ledger: RunLedger, facts: Facts, info: ScorerInfo) -> Judgements:

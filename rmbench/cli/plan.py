@@ -57,7 +57,7 @@ def _smallest(feed: "Feed") -> list[str]:
     """Say how small a difference the suite can show."""
     from rmbench.compare.planned import expected_differences
 
-    found = expected_differences(feed.suite, feed.contents.subsets)
+    found = expected_differences(feed.suite, feed.contents.subsets, clusters=feed.contents.clusters)
     if found is None:
         return []
     near, far = (f"{100 * value:.1f}" for value in found)

@@ -177,7 +177,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         if missing:
             dropped = counted(missing, "comparisons that one of the two dropped")
             notes.append(f"left out of both: {dropped}")
-        if clusters_of(old, new) is None:
+        if clusters_of(old, new) is None and not _has_distinct(old, new):
             notes.append(UNKNOWN_CLUSTERS)
     else:
         notes.append(told_unpaired(old, new))
@@ -350,6 +350,14 @@ def clusters_of(old: Result, new: Result) -> npt.NDArray[np.int64] | None:
         return None
     by_id = dict(zip(before.ids, before.clusters.tolist(), strict=True))
     return np.array([by_id[item.id] for item in new.rewards if item.id in by_id])
+
+
+def _has_distinct(old: Result, new: Result) -> bool:
+    """Return whether either record says that every comparison is a sample of its own."""
+    return any(
+        item.suite.get("clusters") and item.suite.get("clusters") == item.suite.get("comparisons")
+        for item in (old, new)
+    )
 
 
 def credits_of(result: Result, suite: Suite) -> dict[str, float | None]:

@@ -106,6 +106,7 @@ def _suite_block(feed: Feed) -> SuiteFacts:
         "version": feed.suite.version,
         "sha256": feed.contents.sha256,
         "comparisons": len(feed.contents.ids),
+        "clusters": feed.contents.num_clusters,
         "headline": feed.suite.headline,
         "origin": feed.rows.origin,
         "revision": feed.rows.revision,

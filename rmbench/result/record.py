@@ -39,7 +39,8 @@ Count = Annotated[int, Ge(0)]
 class SuiteFacts(TypedDict):
     """What was compared.
 
-    ``sha256`` and ``comparisons`` are of the comparisons that the suite has, ``origin`` and
+    ``sha256`` and ``comparisons`` are of the comparisons that the suite has, ``clusters`` says of
+    how many samples they are (prompts, problems), where that is known, ``origin`` and
     ``revision`` say where its rows were read; ``definition`` is the suite's own file, so that a
     record is understood without it.
     """
@@ -49,6 +50,7 @@ class SuiteFacts(TypedDict):
     headline: Text
     sha256: NotRequired[Text | None]
     comparisons: NotRequired[Count | None]
+    clusters: NotRequired[Count | None]
     origin: NotRequired[Text | None]
     revision: NotRequired[Text | None]
     definition: NotRequired[dict[str, Any] | None]
