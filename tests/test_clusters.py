@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from rmbench.accuracy.clusters import credit_interval, expected_design, sample_of, spread
+from rmbench.accuracy.clusters import (
+    credit_interval,
+    expected_design,
+    sample_of,
+    spread,
+    value_interval,
+)
 from rmbench.accuracy.intervals import weighted_interval, wilson
 
 CHAT, HARD = [100, 95, 95, 28, 40], [37, 100, 134, 92, 47, 46]
@@ -196,3 +202,36 @@ def test_intervals_of_clusters_cover_the_truth_about_95_percent_of_the_time(
         covered += low <= accuracy <= high
     # Three standard errors of 95 % in 500 draws are 2.9 points.
     assert 0.92 <= covered / runs <= 0.98
+
+
+def tie_values(draws: np.ndarray) -> np.ndarray:
+    """Return a ties score's values of units: 0.3, 0.3, 0.2, 0.2 of yes or no, and a small part."""
+    return draws[:, :4] @ [0.3, 0.3, 0.2, 0.2] + 0.01 * (2.0 * draws[:, 4] - 1.0)
+
+
+def test_a_score_above_1_keeps_its_interval_around_it() -> None:
+    values = np.full(51, 1.009)
+    found = value_interval(sample_of(values, np.zeros(51, int), weights=[1]))
+    assert 1.0 < found.mean <= found.interval.high <= 1.01
+    assert 0.9 < found.interval.low < 1.0
+
+
+@given(st.lists(st.floats(-0.01, 1.01), min_size=1, max_size=40))
+def test_the_interval_of_any_score_holds_it_within_its_range(values: list[float]) -> None:
+    found = value_interval(sample_of(values, [0] * len(values), weights=[1]))
+    assert -0.01 - 1e-9 <= found.interval.low <= found.mean + 1e-9
+    assert found.mean - 1e-9 <= found.interval.high <= 1.01 + 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chance", [0.43, 0.74, 0.96, 0.995])
+def test_intervals_of_ties_cover_the_truth_about_95_percent_of_the_time(chance: float) -> None:
+    rng = np.random.default_rng(3)
+    truth, covered, runs = chance + 0.01 * (2 * chance - 1), 0, 600
+    for _ in range(runs):
+        latent = np.sqrt(0.5) * rng.normal(size=(51, 1)) + np.sqrt(0.5) * rng.normal(size=(51, 5))
+        values = tie_values((latent < norm.ppf(chance)).astype(float))
+        low, high = value_interval(sample_of(values, np.zeros(51, int), weights=[1])).interval
+        covered += low <= truth <= high
+    # Four standard errors of 95 % in 600 draws are 3.6 points; near the end it may be wide.
+    assert covered / runs >= 0.914

@@ -4,9 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from rmbench.accuracy.clusters import credit_interval, sample_of
 from rmbench.accuracy.composite import (
@@ -14,58 +11,11 @@ from rmbench.accuracy.composite import (
     mean_over_suites,
     process_f1,
     repeated_mean,
-    ties_score,
-    units,
 )
 
 
 def plain(values: np.ndarray) -> "object":
     return sample_of(values, np.zeros(values.size, dtype=np.int64), weights=[1.0])
-
-
-# --- ties ----------------------------------------------------------------------------------------
-
-
-def test_units_have_the_sum_of_the_means_as_their_mean() -> None:
-    # Means .5 (of all four) and .1 (of two units); the sum is .6.
-    parts = [[1.0, 0.2], [0.0, 0.0], [1.0, math.nan], [0.0, math.nan]]
-    found = units(parts)
-    assert found.mean() == pytest.approx(0.6)
-    # Deviations: (1 - .5) + 2 (.2 - .1), (0 - .5) + 2 (0 - .1), .5, -.5.
-    assert found - 0.6 == pytest.approx([0.7, -0.7, 0.5, -0.5])
-
-
-def test_ties_have_students_interval_in_the_middle() -> None:
-    values = np.random.default_rng(1).uniform(0.0, 1.0, 400)
-    error = values.std(ddof=1) / 20 * scipy_stats.t.ppf(0.975, 399)
-    found = ties_score(values)
-    assert found.mean == pytest.approx(values.mean())
-    # Wilson's limits are Student's but for terms of the order of 1 / n.
-    assert found.interval == pytest.approx((values.mean() - error, values.mean() + error), abs=2e-3)
-
-
-def test_a_score_above_1_keeps_its_interval_around_it() -> None:
-    found = ties_score(np.full(51, 1.009))
-    assert 1.0 < found.mean < found.interval.high <= 1.01
-    assert 0.9 < found.interval.low < 1.0
-
-
-@given(st.lists(st.floats(-0.01, 1.01), min_size=2, max_size=40))
-def test_the_interval_of_ties_holds_the_score_within_its_range(values: list[float]) -> None:
-    found = ties_score(values)
-    assert -0.01 - 1e-9 <= found.interval.low <= found.mean + 1e-9
-    assert found.mean - 1e-9 <= found.interval.high <= 1.01 + 1e-9
-
-
-@pytest.mark.parametrize("values", [[0.5], [2.0, 2.0]])
-def test_ties_say_what_is_wrong(values: list[float]) -> None:
-    with pytest.raises(ValueError, match=r"ties"):
-        ties_score(values)
-
-
-def test_a_part_that_no_unit_has_is_refused() -> None:
-    with pytest.raises(ValueError, match="every part must be known of some unit"):
-        units([[1.0, math.nan]])
 
 
 # --- F1, judges ----------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -101,19 +99,17 @@ def test_a_design_effect_of_nothing_is_refused() -> None:
 
 
 def test_what_a_suite_can_show_is_told_before_it_is_scored() -> None:
-    suite = replace(TOY, headline="pooled")
+    suite = TOY.model_copy(
+        update={"sections": (), "averages": TOY.averages[:1], "headline": "pooled"}
+    )
     subsets = ["a"] * 1000 + ["b"] * 1000
-    found = expected_differences(replace(suite, sections=(), averages=suite.averages[:1]), subsets)
+    found = expected_differences(suite, subsets)
     z = sum(scipy_stats.norm.ppf([0.975, 0.8]))
     assert found is not None
     assert found.another_model == pytest.approx(z * (0.15 / 2000) ** 0.5, rel=0.02)
     assert found.next_checkpoint < found.another_model / 2
     # Rows of four to a prompt, correlated by 0.2: a design effect of 1.6.
-    together = expected_differences(
-        replace(suite, sections=(), averages=suite.averages[:1]),
-        subsets,
-        clusters=np.repeat(range(500), 4),
-    )
+    together = expected_differences(suite, subsets, clusters=np.repeat(range(500), 4))
     assert together is not None
     assert together.another_model == pytest.approx(found.another_model * 1.6**0.5, rel=0.02)
     assert expected_differences(TOY, ["a"] * 10) is None

@@ -34,6 +34,8 @@ __all__ = [
 
 Whole = npt.NDArray[np.int64]
 FEWEST_FREEDOM = 2.0
+# What the numbers of comparisons that are judged together may reach.
+_LOWEST, _HIGHEST = -0.01, 1.01
 
 
 class Sample(NamedTuple):
@@ -281,8 +283,9 @@ def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     """Return the weighted mean of values with its interval: of credits, or of any numbers.
 
     Values outside [0, 1] are those of comparisons that are judged together, of which a subset's
-    number is the mean (``groups.Whole.values``): their interval is the normal one, with Student's
-    quantile where clusters are few, and it leaves [0, 1] only as far as the number itself does.
+    number is the mean (``groups.Whole.values``). Such a number lies between -0.01 and 1.01, as
+    RewardBench 2's Ties does: that range is mapped to [0, 1], where Wilson's interval is taken at
+    the size with which a proportion would vary as much. It is never clipped at 1.
 
     Args:
         sample: values, finite.
@@ -293,11 +296,17 @@ def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
         return credit_interval(sample, level=level)
     found = spread(sample, half=0.5)
     mean = float(sample.means() @ sample.weights)
-    factor = math.sqrt(max(found.variance, 0.0) / found.size_factor(level))
-    half = normal_quantile(level) * factor
+    mapped = min(max((mean - _LOWEST) / (_HIGHEST - _LOWEST), 0.0), 1.0)
+    n = sample.counts
+    centre = float(((sample.per_stratum(sample.values) + 0.5) / (n + 1.0)) @ sample.weights)
+    centre = min(max((centre - _LOWEST) / (_HIGHEST - _LOWEST), 1e-9), 1.0 - 1e-9)
+    variance = found.variance / (_HIGHEST - _LOWEST) ** 2
+    size = centre * (1.0 - centre) / variance * found.size_factor(level)
+    ends = [
+        _LOWEST + (_HIGHEST - _LOWEST) * end for end in effective_limits(mapped, size, level=level)
+    ]
     design = None if sample.clusters is None else found.design
-    limits = Interval(max(mean - half, min(mean, 0.0)), min(mean + half, max(mean, 1.0)))
-    return Estimate(mean, limits, design)
+    return Estimate(mean, Interval(min(ends[0], mean), max(ends[1], mean)), design)
 
 
 def expected_design(sample: Sample, correlation: float) -> float:

@@ -1,10 +1,10 @@
-"""Intervals of scores that are no plain mean: ties, F1, repeated judges, several suites."""
+"""Intervals of scores that are no plain mean: F1, repeated judges, several suites."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,9 @@ import numpy.typing as npt
 from rmbench.accuracy.clusters import Estimate, Sample, Spread, credit_interval, sample_of, spread
 from rmbench.accuracy.intervals import (
     Floats,
-    Interval,
     as_floats,
     effective_limits,
-    normal_quantile,
     normalised,
-    student_quantile,
 )
 
 __all__ = [
@@ -26,73 +23,7 @@ __all__ = [
     "mean_over_suites",
     "process_f1",
     "repeated_mean",
-    "ties_score",
-    "units",
 ]
-
-_LOWEST: Final = -0.01
-_HIGHEST: Final = 1.01
-# How many comparisons a unit may count for at the most.
-_MOST_PER_UNIT: Final = 1.0 / 0.15
-
-
-def units(parts: npt.ArrayLike) -> Floats:
-    """Return one value for each unit of a score that is a sum of means.
-
-    A unit that lacks a part counts for the mean of the others in it, so that the mean of the values
-    is the sum of the parts' means, and their spread that of the sum (linearised).
-
-    Args:
-        parts: of each unit, weighted as the score has them, shape (units, parts); NaN where a unit
-            has none.
-
-    Raises:
-        ValueError: no unit, or a part that no unit has.
-
-    Source: the delta method; W. G. Cochran (1977), Sampling techniques, section 6.3.
-    """
-    table = np.asarray(parts, dtype=np.float64)
-    if table.ndim != 2 or not table.size:
-        raise ValueError(f"parts must be a table of units and parts, got shape {table.shape}")
-    known = ~np.isnan(table)
-    if not known.any(axis=0).all():
-        raise ValueError("every part must be known of some unit")
-    means = np.nanmean(table, axis=0)
-    scale = len(table) / known.sum(axis=0)
-    values: Floats = (np.where(known, table - means, 0.0) * scale + means).sum(axis=1)
-    return values
-
-
-def ties_score(values: npt.ArrayLike, *, level: float = 0.95) -> Estimate:
-    """Return the mean of RewardBench 2's ties score over its units, with its interval.
-
-    A unit is a question with its two rows, and its value lies between -0.01 and 1.01. That range is
-    mapped to [0, 1], where Wilson's interval is taken at the size with which a proportion would
-    vary as much, by Student's quantile; no unit counts for more than 1 / 0.15 comparisons, so that
-    equal values still leave room. It is never clipped at 1.
-
-    Args:
-        values: of each unit, see ``units``, shape (units,).
-        level: confidence level, strictly between 0 and 1.
-
-    Raises:
-        ValueError: fewer than two units, or a mean outside the range.
-    """
-    v = as_floats("values", values)
-    if v.size < 2:
-        raise ValueError(f"an interval of ties needs at least two units, got {v.size}")
-    span = _HIGHEST - _LOWEST
-    x = (v - _LOWEST) / span
-    mean = float(x.mean())
-    if not -1e-9 <= mean <= 1.0 + 1e-9:
-        raise ValueError(f"the mean of ties must be in [-0.01, 1.01], got {float(v.mean()):g}")
-    mean = min(max(mean, 0.0), 1.0)
-    most = v.size * _MOST_PER_UNIT
-    variance = float(x.var(ddof=1)) / v.size
-    size = most if mean * (1.0 - mean) >= most * variance else mean * (1.0 - mean) / variance
-    size *= (normal_quantile(level) / student_quantile(level, v.size - 1.0)) ** 2
-    low, high = effective_limits(mean, size, level=level)
-    return Estimate(float(v.mean()), Interval(low * span + _LOWEST, high * span + _LOWEST), None)
 
 
 def process_f1(faulty: Sample, correct: Sample, *, level: float = 0.95) -> Estimate:
