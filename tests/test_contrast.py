@@ -504,7 +504,11 @@ def test_on_rewardbench_p_values_equal_those_of_statsmodels(
     baselines: dict[str, Result], pair: tuple[str, str]
 ) -> None:
     suite = load_suite("rewardbench")
-    old, new = (baselines[name] for name in pair)
+    # McNemar's test knows no clusters.
+    old, new = (
+        changed(item, rewards=[judged._replace(cluster=None) for judged in item.rewards])
+        for item in (baselines[name] for name in pair)
+    )
     contrast = compare(old, new, suite)
     wins = [
         {item.id: item.chosen[0] > item.rejected[0] for item in result.rewards}  # type: ignore[operator]
@@ -519,6 +523,18 @@ def test_on_rewardbench_p_values_equal_those_of_statsmodels(
         expected = statsmodels_mcnemar([[0, won], [lost, 0]], exact=True).pvalue
         assert found.difference.p_value == pytest.approx(expected, rel=1e-9)
         assert (found.gained, found.lost) == (won, lost)
+
+
+def test_rewardbench_is_1913_problems_and_its_tests_count_them(
+    baselines: dict[str, Result],
+) -> None:
+    old, new = baselines["random"], baselines["length"]
+    assert new.suite["clusters"] == 1913
+    found = pick(compare(old, new, load_suite("rewardbench")), "Reasoning").difference
+    # Six languages of one problem: the judge of length is right or wrong in all of them.
+    assert found is not None and found.design > 2.0
+    reasoning = new.sections["Reasoning"]
+    assert reasoning.design_effect is not None and reasoning.design_effect > 2.0
 
 
 def test_on_rewardbench_a_judge_of_length_differs_from_chance_where_known(
