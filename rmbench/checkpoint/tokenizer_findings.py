@@ -49,7 +49,7 @@ def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: 
     texts = [*TEXTS, *_rendered(template, tokenizer)]
     with _at(place), foreign(place, "tokenizer"), muted():
         plain = read_plain(folder)
-        ids = token_ids(texts, tokenizer, add_special=False)
+        ids = token_ids(texts, tokenizer, add_special=False, place=place)
         tokenizer.decode(ids[-1].tolist())
         found = [] if plain is None else list(differing(tokenizer, plain, texts))
     kind = type(tokenizer).__name__
@@ -146,7 +146,7 @@ def differing(tokenizer: Any, plain: Any, texts: Iterable[str]) -> Iterable[str]
     added = set(tokenizer.get_added_vocab())
     added -= {token.content for token in plain.get_added_tokens_decoder().values()}
     kept = [text for text in texts if not any(token in text for token in added)]
-    loaded = token_ids(kept, tokenizer, add_special=False)
+    loaded = token_ids(kept, tokenizer, add_special=False, place="a text of the run")
     for text, own, given in zip(kept, loaded, library_ids(kept, plain.to_str()), strict=True):
         if own.tolist() != given.tolist():
             yield text

@@ -128,13 +128,15 @@ def with_parts(template: Template, tokenizer: Tokenizer) -> Template:
     return parted if is_written else template
 
 
-def token_ids(texts: Sequence[str], tokenizer: Tokenizer, *, add_special: bool) -> list[Ids]:
-    """Return the token ids of ready texts.
+def token_ids(
+    texts: Sequence[str], tokenizer: Tokenizer, *, add_special: bool, place: str = "a trial text"
+) -> list[Ids]:
+    """Return the token ids of ready texts; ``place`` is what a message calls them.
 
     Raises:
         ScorerError: the tokenizer fails.
     """
-    with _nameless(texts) as child:
+    with _nameless(texts, place) as child:
         source = _source(tokenizer, child)
         if source is None:
             return _by_own_code(texts, tokenizer, add_special=add_special)
@@ -143,13 +145,13 @@ def token_ids(texts: Sequence[str], tokenizer: Tokenizer, *, add_special: bool) 
 
 def library_ids(texts: Sequence[str], source: str) -> list[Ids]:
     """Return the ids that a tokenizer's JSON gives, special tokens aside; as ``token_ids``."""
-    with _nameless(texts) as child:
+    with _nameless(texts, "tokenizer.json") as child:
         return _run(Job(texts, tokenizer=source), child).sequences
 
 
 @contextmanager
-def _nameless(texts: Sequence[str]) -> Iterator[Child]:
-    conversations = [Conversation((), text, "a trial text") for text in texts]
+def _nameless(texts: Sequence[str], place: str) -> Iterator[Child]:
+    conversations = [Conversation((), text, place) for text in texts]
     with lease() as child, told(conversations, None):
         yield child
 
