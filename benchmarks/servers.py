@@ -97,6 +97,9 @@ def _serve(port: int, log: Path) -> None:
         daemon_threads = True
         request_queue_size = 256
 
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # who asked was killed
+
     Server(("127.0.0.1", port), Handler).serve_forever()
 
 

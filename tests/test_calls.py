@@ -108,6 +108,16 @@ def test_a_server_that_is_not_there_is_said_at_once() -> None:
     caller.close()
 
 
+def test_one_try_is_one_try() -> None:
+    with serving(lambda path, body: Answer({})) as server:
+        pass
+    caller = Caller(server.url, CallOptions(tries=1))
+    with pytest.raises(ScorerError, match="no server answers there"):
+        caller.post("/x", 1)
+    assert caller.faults == {"connection": 1}
+    caller.close()
+
+
 def test_a_server_may_be_started_again_meanwhile() -> None:
     closing = Answer({"ok": 1}, headers=(("Connection", "close"),))
     with serving(lambda path, body: closing) as server:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from rmbench.cli.check import asked_for_gate, gate_options, gate_results, open_b
 from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, open_cache
 from rmbench.cli.plan import print_plan
 from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
+from rmbench.cli.sweep import run_sweep
 from rmbench.errors import RmbenchError
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ SOON_S: Final = 1.0
     help="Bundled name or .toml file; repeatable.  [default: rewardbench and ultrafeedback;"
     " mini for built-in models]",
 )
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="SWEEP",
+    help="A TOML file of models and suites, in place of --model and --suite; see docs/scale.md.",
+)
 @DATA
 @OUTPUT
 @click.option(
@@ -74,6 +82,7 @@ SOON_S: Final = 1.0
 def run(
     models: tuple[str, ...],
     suites: tuple[str, ...],
+    config: Path | None,
     data: tuple[str, ...],
     output: Path,
     name: str | None,
@@ -97,15 +106,12 @@ def run(
     from rmbench.result.names import suite_folder
     from rmbench.result.store import check_folder
 
-    if baseline is None and asked_for_gate():
-        raise click.UsageError(
-            "--alpha, --max-drop, --margin and --across-precisions are limits of --check BASELINE;"
-            " add it"
-        )
-    if is_plan and baseline is not None:
-        raise click.UsageError("--plan scores nothing, so that there is nothing to --check")
-    if no_cache and cache_folder is not None:
-        raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
+    _refuse_contradictions(baseline, is_plan, no_cache, cache_folder)
+    if config is not None:
+        _refuse_beside_config(models, suites, data, name, baseline, is_plan)
+        folders = (output, None if no_cache else open_cache(cache_folder))
+        run_model = partial(_run_model, folders=folders)
+        sys.exit(2 if run_sweep(config, open_feeds, run_model, limit=limit, fmt=fmt) else 0)
     models = tuple(dict.fromkeys(models)) or ("tiny",)
     given = given_options()
     names = _name_models(models, name)
@@ -123,6 +129,28 @@ def run(
     code = gate_results(results, feeds, baselines, limits, fmt) if baselines is not None else 0
     if failed or code:
         sys.exit(2 if failed else code)
+
+
+def _refuse_contradictions(
+    baseline: str | None, is_plan: bool, no_cache: bool, cache_folder: Path | None
+) -> None:
+    if baseline is None and asked_for_gate():
+        raise click.UsageError(
+            "--alpha, --max-drop, --margin and --across-precisions are limits of --check BASELINE;"
+            " add it"
+        )
+    if is_plan and baseline is not None:
+        raise click.UsageError("--plan scores nothing, so that there is nothing to --check")
+    if no_cache and cache_folder is not None:
+        raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
+
+
+def _refuse_beside_config(*given: Any) -> None:
+    if any(given) or given_options():
+        raise click.UsageError(
+            "--config SWEEP says models, suites, data, names and options itself, and neither plans"
+            " nor checks; leave the others out"
+        )
 
 
 def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:

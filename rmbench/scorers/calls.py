@@ -159,7 +159,7 @@ class Caller:
                     self.faults[fault.kind] += 1
                 wait = min(wait, LONGEST_WAIT_S) if fault.wait is None else fault.wait
                 is_nowhere = fault.kind == "connection" and not self._was_reached
-                most = FIRST_TRIES if is_nowhere else self.options.tries
+                most = min(FIRST_TRIES, self.options.tries) if is_nowhere else self.options.tries
                 if number >= most or time.monotonic() + wait > deadline:
                     raise self._give_up(fault, number) from None
                 time.sleep(wait)

@@ -1,0 +1,108 @@
+"""``rmbench run --config``: every model on every suite that a file states, and one table of all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmbench.errors import RmbenchError, ScorerError, did_you_mean
+
+if TYPE_CHECKING:
+    from rmbench.answers.jobs import Job, Sweep
+    from rmbench.result.record import Result
+    from rmbench.show.table import Table
+    from rmbench.suite.feed import Feed
+
+__all__ = ["run_sweep"]
+
+OpenFeeds = Callable[[Sequence[str], Sequence[str], int | None], "list[Feed]"]
+RunModel = Callable[[tuple[str, str], Mapping[str, Any], "Sequence[Feed]"], "list[Result]"]
+
+
+def run_sweep(
+    path: Path, open_feeds: OpenFeeds, run_model: RunModel, *, limit: int | None, fmt: str
+) -> bool:
+    """Run every job of a sweep and print one table; return whether any job failed.
+
+    A model that fails is reported, and the others are run.
+
+    Args:
+        path: of the sweep's file.
+        open_feeds: reads and checks suites.
+        run_model: asks one model about suites and writes the results.
+        limit: comparisons of each suite; None for all.
+        fmt: of the table.
+
+    Raises:
+        RmbenchError: the file is wrong, a suite cannot be read, or two models have one name.
+    """
+    from rmbench.answers.jobs import read_sweep
+    from rmbench.show.table import format_table
+    from rmbench.suite.group import expand_groups
+    from rmbench.wording import printable
+
+    sweep = read_sweep(path)
+    names = _names(sweep, str(path))
+    every = expand_groups([suite for job in sweep.jobs for suite in job.suites])
+    data = [f"{suite}={place}" for suite, place in sweep.data.items()]
+    feeds = dict(zip(every, open_feeds(every, data, limit), strict=True))
+    rows: dict[str, list[Result]] = {}
+    for job, name in zip(sweep.jobs, names, strict=True):
+        try:
+            own = [feeds[suite] for suite in expand_groups(job.suites)]
+            rows[name] = run_model((job.model, name), _options(job), own)
+        except RmbenchError as error:
+            click.echo(f"rmbench: {printable(str(error))}", err=True)
+    click.echo(format_table(_table(rows, list(feeds.values())), fmt))
+    return len(rows) < len(names)
+
+
+def _names(sweep: "Sweep", place: str) -> list[str]:
+    """Return what each model is called, once no two have one name."""
+    from rmbench.scorers.registry import name_results
+
+    found: list[str] = []
+    for job in sweep.jobs:
+        name = job.name or name_results([job.model], job.shared | job.options)[job.model]
+        if name in found:
+            raise ScorerError(
+                f'{place}: two models are called "{name}"; give one of them a name of its own'
+            )
+        found.append(name)
+    return found
+
+
+def _options(job: "Job") -> dict[str, Any]:
+    """Return a job's options: its own, and the shared ones that its kind knows.
+
+    Raises:
+        ScorerError: its kind does not know one of its own.
+    """
+    from rmbench.scorers.registry import find_kind, load_kind
+
+    known = load_kind(find_kind(job.model).kind).options.model_fields
+    for name in job.options:
+        if name not in known:
+            raise ScorerError(f'{job.model}: unknown option "{name}"; {did_you_mean(name, known)}')
+    return {name: value for name, value in job.shared.items() if name in known} | job.options
+
+
+def _table(rows: Mapping[str, "Sequence[Result]"], feeds: "Sequence[Feed]") -> "Table":
+    """Return the headline of each model on each suite."""
+    from rmbench.show.table import Cell, Content, Table
+
+    suites = [feed.suite for feed in feeds]
+    cells: list[list[Content]] = []
+    for name, results in rows.items():
+        found = {result.suite["name"]: result.averages for result in results}
+        headlines = [found.get(suite.name, {}).get(suite.headline) for suite in suites]
+        cells.append([name, *(Cell("accuracy and interval", item) for item in headlines)])
+    is_partial = any(feed.indices is not None for feed in feeds)
+    notes = [f"{suite.title}: {suite.headline}" for suite in suites]
+    return Table(
+        title="Sweep, partial" if is_partial else "Sweep",
+        columns=["model", *(suite.title for suite in suites)],
+        rows=cells,
+        notes=notes,
+    )
