@@ -16,8 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from rmbench.errors import DataError
-from rmbench.suite import formats
-from rmbench.suite import rows as rows_module
+from rmbench.suite import formats, hub
 from rmbench.suite.definition import Columns, Credit, Source, Suite
 from rmbench.suite.rows import Row, Rows, open_rows
 
@@ -698,7 +697,7 @@ def on_hub(path: Path | str, **source: Any) -> Suite:
 
 def hub_failure(path: Path | str, **source: Any) -> str:
     with pytest.raises(DataError) as caught:
-        rows_module._open_hub(on_hub(path, **source))
+        hub.open_hub(on_hub(path, **source))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -706,7 +705,7 @@ def hub_failure(path: Path | str, **source: Any) -> str:
 @pytest.mark.usefixtures("cache")
 def test_the_layout_of_the_hub_is_read_by_split(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path / "set")
-    rows = rows_module._open_hub(on_hub(folder, split="filtered"))
+    rows = hub.open_hub(on_hub(folder, split="filtered"))
     assert fields(rows) == fields(rows) == ROWS
     assert rows.origin == str(folder)
     assert rows.revision is None  # a folder has no commit
@@ -714,7 +713,7 @@ def test_the_layout_of_the_hub_is_read_by_split(tmp_path: Path) -> None:
 
 
 def test_what_is_read_lands_in_the_cache_that_is_set(tmp_path: Path, cache: Path) -> None:
-    rows_module._open_hub(on_hub(hub_folder(tmp_path / "set"), split="raw"))
+    hub.open_hub(on_hub(hub_folder(tmp_path / "set"), split="raw"))
     assert list(cache.rglob("*.arrow"))
 
 
@@ -723,7 +722,7 @@ def test_data_folders_of_the_hub_name_the_parts(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     write(folder / "y" / "test.jsonl.gz", numbered(1, 2))
     write(folder / "x" / "test.jsonl.gz", numbered(0))
-    rows = list(rows_module._open_hub(on_hub(folder, split="test", data_dirs=("x", "y"))))
+    rows = list(hub.open_hub(on_hub(folder, split="test", data_dirs=("x", "y"))))
     assert [(row.place, row.part, row.number, row.fields["id"]) for row in rows] == [
         (f"{folder}/x, row 1", "x", 0, "0"),
         (f"{folder}/y, row 1", "y", 0, "1"),
@@ -815,7 +814,7 @@ def test_the_suite_s_revision_is_asked_for_and_the_commit_that_was_read_is_recor
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     made = on_hub("org/name", name="c", split="test", revision="v1")
-    assert rows_module._open_hub(made).revision == commit
+    assert hub.open_hub(made).revision == commit
     options = {"data_dir": None, "split": "test", "revision": "v1"}
     assert asked == [(("org/name", "c"), options)]
 
@@ -834,4 +833,4 @@ def test_the_commit_is_read_from_the_names_of_the_cached_files(
     names: list[str], commit: str | None
 ) -> None:
     dataset = SimpleNamespace(cache_files=[{"filename": name} for name in names])
-    assert rows_module._commit_in_cache(dataset) == commit
+    assert hub._commit_in_cache(dataset) == commit

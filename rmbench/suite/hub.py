@@ -1,15 +1,32 @@
-"""The Hub: is it in reach, and what its clients' errors mean to a user."""
+"""The Hub, and data sets that are on it or were saved: in reach, opened, and what errors mean."""
 
 import os
+import re
 import socket
 import sys
-from typing import Final
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-__all__ = ["hub_failure", "is_broken_transfer", "spare_retries"]
+from rmbench.errors import DataError, enclosed
+from rmbench.suite.definition import Source, Suite
+from rmbench.suite.parts import Part, parts_of
+from rmbench.suite.row import Row, Rows
+
+__all__ = [
+    "hub_failure",
+    "is_broken_transfer",
+    "is_saved",
+    "open_hub",
+    "open_saved",
+    "spare_retries",
+]
 
 HUB: Final = "https://huggingface.co"
+_BATCH: Final = 256
 CONNECT_S: Final = 3.0
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -101,3 +118,116 @@ def _meaning(error: BaseException) -> tuple[str | None, int | None]:
         status = getattr(getattr(seen, "response", None), "status_code", status)
         seen = seen.__cause__ or seen.__context__
     return meaning, status
+
+
+# --- data sets: on the Hub, or saved to disk -----------------------------------------------------
+
+
+def is_saved(folder: Path) -> bool:
+    """Return whether ``Dataset.save_to_disk`` wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def open_saved(folder: Path, source: Source) -> Rows:
+    """Open what ``Dataset.save_to_disk`` wrote.
+
+    Raises:
+        DataError: it is broken, or has several splits and none is named.
+    """
+    import datasets
+
+    with enclosed(partial(_damage, f"{folder}: not a saved data set")):
+        saved = datasets.load_from_disk(str(folder))
+    if source.splits and not isinstance(saved, datasets.Dataset):
+        loaded = [
+            (Part(split, {"split": split}), _one_split(saved, split, str(folder)))
+            for split in source.splits
+        ]
+    else:
+        loaded = [(Part(None, {}), _one_split(saved, source.split, str(folder)))]
+    return Rows(
+        origin=folder.absolute().name,
+        revision=None,
+        read=lambda: _read_datasets(loaded, str(folder)),
+    )
+
+
+def _one_split(loaded: Any, split: str | None, place: str) -> Any:
+    """Return the named split of a data set that may have several, or the only one."""
+    import datasets
+
+    if isinstance(loaded, datasets.Dataset):
+        return loaded
+    if split is None and len(loaded) == 1:
+        return next(iter(loaded.values()))
+    if split not in loaded:
+        finding = "several splits" if split is None else f'no split "{split}"'
+        names = ", ".join(map(str, loaded))
+        raise DataError(f"{place}: {finding}; it has {names}; name one as split in [source]")
+    return loaded[split]
+
+
+def open_hub(suite: Suite) -> Rows:
+    """Open a Hub data set, from its cache where it has been read before.
+
+    Raises:
+        DataError: it cannot be loaded; the message says why and what to do.
+    """
+    spare_retries()
+    import datasets
+
+    source = suite.source
+    loaded = []
+    for part, path in parts_of(source):
+        split = part.where.get("split")
+        with enclosed(partial(_hub_refusal, suite, path)):
+            dataset = datasets.load_dataset(
+                path,
+                part.where.get("config"),
+                data_dir=part.where.get("folder"),
+                split=split,
+                revision=source.revision,
+            )
+        loaded.append((part, _one_split(dataset, split, path)))
+    return Rows(
+        origin=", ".join(source.places),
+        revision=_commit_in_cache(loaded[0][1]) or source.revision,
+        read=lambda: _read_datasets(loaded, source.places[0]),
+    )
+
+
+def _commit_in_cache(dataset: Any) -> str | None:
+    """Return the commit that a cached data set was read at, as its file names record it."""
+    names = [str(entry["filename"]) for entry in dataset.cache_files]
+    found = [match for name in names for match in re.findall(r"\b[0-9a-f]{40}\b", name)]
+    return found[-1] if found else None
+
+
+def _hub_refusal(suite: Suite, path: str, error: BaseException) -> DataError:
+    splits = ", ".join(suite.source.splits) or suite.source.split
+    wanted = f" ({suite.source.wanted})" if suite.source.wanted else ""
+    local = f"pass --data {suite.name}=PATH with a local copy{wanted}"
+    meaning = hub_failure(error, local=local, remedy="check [source]")
+    return DataError(f"{path} (split {splits}): {meaning}")
+
+
+def _damage(finding: str, error: BaseException) -> DataError:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return DataError(f"{finding}: {first}; save or copy it again")
+
+
+def _read_datasets(parts: Sequence[tuple[Part, Any]], name: str) -> Iterator[Row]:
+    for part, dataset in parts:
+        where = name if part.name is None else f"{name}/{part.name}"
+        number = 0
+        # As Arrow has them, so that no picture is decoded that nobody asked for.
+        batches = iter(dataset.with_format("arrow").iter(_BATCH))
+        while True:
+            with enclosed(partial(_damage, f"{where}: broken after {number} rows")):
+                batch = next(batches, None)
+                rows = [] if batch is None else batch.to_pylist()
+            if batch is None:
+                break
+            for fields in rows:
+                yield Row(f"{where}, row {number + 1}", part.name, number, fields, part.where)
+                number += 1

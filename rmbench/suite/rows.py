@@ -1,21 +1,19 @@
 """Rows of a data set: from local files, from saved data sets, or from the Hub."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rmbench.errors import DataError, enclosed
+from rmbench.errors import DataError
 from rmbench.suite.definition import Source, Suite
 from rmbench.suite.formats import FORMATS, format_of, read_file
-from rmbench.suite.hub import hub_failure, spare_retries
-from rmbench.suite.parts import Part, axes_of, parts_of
+from rmbench.suite.hub import is_saved, open_hub, open_saved
+from rmbench.suite.parts import Part, axes_of
+from rmbench.suite.row import Row, Rows
 
 __all__ = ["Row", "Rows", "open_rows"]
 
-_BATCH: Final = 256
 # As data sets on the Hub call their splits.
 _SPLITS: Final = {
     "train": "train",
@@ -29,41 +27,6 @@ _SPLITS: Final = {
     "val": "validation",
     "dev": "validation",
 }
-
-
-class Row(NamedTuple):
-    """One row and where it stands.
-
-    ``place`` is for error messages; ``part`` the part of the source that it came from, if there are
-    several; ``number`` counts from 0 within the part; ``where`` says where it was found (``path``,
-    ``config``, ``split``, ``folder``, ``file``), and is one object for the rows of one file.
-    """
-
-    place: str
-    part: str | None
-    number: int
-    fields: Mapping[str, Any]
-    where: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
-    """The rows of a source, read anew at each iteration.
-
-    ``origin`` says where from; ``revision`` is the Hub's commit, None for local files.
-    """
-
-    origin: str
-    revision: str | None
-    read: Callable[[], Iterator[Row]]
-
-    def __iter__(self) -> Iterator[Row]:
-        """Yield the rows in the order of the source.
-
-        Raises:
-            DataError: a file is broken; the message names file and row.
-        """
-        return self.read()
 
 
 class _Files(NamedTuple):
@@ -99,7 +62,7 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
                 " in place of the Hub's data set; work in another directory, or pass"
                 f" --data {suite.name}=PATH"
             )
-    return _open_hub(suite)
+    return open_hub(suite)
 
 
 # --- local files ---------------------------------------------------------------------------------
@@ -108,8 +71,8 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
 def _open_local(path: Path, source: Source) -> Rows:
     if not _exists(path):
         raise DataError(f"{path}: no such file or folder; give a data file, or a folder of them")
-    if path.is_dir() and _is_saved(path):
-        return _open_saved(path, source)
+    if path.is_dir() and is_saved(path):
+        return open_saved(path, source)
     parts = _find_parts(path, source)
     return Rows(origin=path.absolute().name, revision=None, read=lambda: _read_parts(parts))
 
@@ -257,103 +220,3 @@ def _place_of(path: Path) -> dict[str, str]:
     folder = path.parent.as_posix()
     where = {"file": stem if folder == "." else f"{folder}/{stem}"}
     return where if folder == "." else {"folder": folder, **where}
-
-
-# --- data sets: saved to disk, or on the Hub -----------------------------------------------------
-
-
-def _is_saved(folder: Path) -> bool:
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-
-
-def _open_saved(folder: Path, source: Source) -> Rows:
-    """Open what ``Dataset.save_to_disk`` wrote."""
-    import datasets
-
-    try:
-        saved = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
-        finding = f"not a saved data set: {_first_line(error)}"
-        raise DataError(f"{folder}: {finding}; save or copy it again") from None
-    if source.splits and not isinstance(saved, datasets.Dataset):
-        loaded = [
-            (Part(split, {"split": split}), _one_split(saved, split, str(folder)))
-            for split in source.splits
-        ]
-    else:
-        loaded = [(Part(None, {}), _one_split(saved, source.split, str(folder)))]
-    return Rows(
-        origin=folder.absolute().name,
-        revision=None,
-        read=lambda: _read_datasets(loaded, str(folder)),
-    )
-
-
-def _one_split(loaded: Any, split: str | None, place: str) -> Any:
-    """Return the named split of a data set that may have several, or the only one."""
-    import datasets
-
-    if isinstance(loaded, datasets.Dataset):
-        return loaded
-    if split is None and len(loaded) == 1:
-        return next(iter(loaded.values()))
-    if split not in loaded:
-        finding = "several splits" if split is None else f'no split "{split}"'
-        names = ", ".join(map(str, loaded))
-        raise DataError(f"{place}: {finding}; it has {names}; name one as split in [source]")
-    return loaded[split]
-
-
-def _open_hub(suite: Suite) -> Rows:
-    """Open a Hub data set, from its cache where it has been read before."""
-    spare_retries()
-    import datasets
-
-    source = suite.source
-    loaded = []
-    for part, path in parts_of(source):
-        split = part.where.get("split")
-        with enclosed(partial(_hub_refusal, suite, path)):
-            dataset = datasets.load_dataset(
-                path,
-                part.where.get("config"),
-                data_dir=part.where.get("folder"),
-                split=split,
-                revision=source.revision,
-            )
-        loaded.append((part, _one_split(dataset, split, path)))
-    return Rows(
-        origin=", ".join(source.places),
-        revision=_commit_in_cache(loaded[0][1]) or source.revision,
-        read=lambda: _read_datasets(loaded, source.places[0]),
-    )
-
-
-def _commit_in_cache(dataset: Any) -> str | None:
-    """Return the commit that a cached data set was read at, as its file names record it."""
-    names = [str(entry["filename"]) for entry in dataset.cache_files]
-    found = [match for name in names for match in re.findall(r"\b[0-9a-f]{40}\b", name)]
-    return found[-1] if found else None
-
-
-def _hub_refusal(suite: Suite, path: str, error: BaseException) -> DataError:
-    splits = ", ".join(suite.source.splits) or suite.source.split
-    wanted = f" ({suite.source.wanted})" if suite.source.wanted else ""
-    local = f"pass --data {suite.name}=PATH with a local copy{wanted}"
-    meaning = hub_failure(error, local=local, remedy="check [source]")
-    return DataError(f"{path} (split {splits}): {meaning}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _read_datasets(parts: Sequence[tuple[Part, Any]], name: str) -> Iterator[Row]:
-    for part, dataset in parts:
-        where = name if part.name is None else f"{name}/{part.name}"
-        number = 0
-        # As Arrow has them, so that no picture is decoded that nobody asked for.
-        for batch in dataset.with_format("arrow").iter(_BATCH):
-            for fields in batch.to_pylist():
-                yield Row(f"{where}, row {number + 1}", part.name, number, fields, part.where)
-                number += 1
