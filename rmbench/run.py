@@ -5,7 +5,7 @@ import time
 from rmbench.accuracy.aggregate import summarize
 from rmbench.accuracy.analysis import Groups, analyse
 from rmbench.accuracy.audit import audit
-from rmbench.accuracy.credit import judge
+from rmbench.accuracy.credit import check_answers, judge
 from rmbench.answers.ask import ask
 from rmbench.cache import Cache
 from rmbench.result.measured import Findings, measured_result
@@ -36,6 +36,7 @@ def evaluate_feed(
     Raises:
         RmbenchError: data, model or answers are wrong; the message names place and remedy.
     """
+    check_answers(feed.suite, scorer.info.gives)
     start = time.perf_counter()
     asked = ask(feed, scorer, cache=cache, progress=progress).named(name)
     subsets, clusters = feed.contents.subsets, asked.judgements.clusters

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,7 +178,7 @@ def test_rounding_moves_the_headline_by_the_root_of_the_sum_of_what_may_flip() -
 
 
 def test_a_margin_of_one_step_flips_with_the_chance_of_one_deviation() -> None:
-    suite = replace(load_suite("mini"), headline="pooled")
+    suite = load_suite("mini").model_copy(update={"headline": "pooled"})
     ids = [f"{name}/{i}" for i, name in enumerate(open_feed(suite).contents.subsets)]
     near = Judgements.of([Judgement(name, (2.0 + 2**-6,), (2.0,)) for name in ids])
     q = scipy_stats.norm.sf(1.0)

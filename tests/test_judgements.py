@@ -150,7 +150,7 @@ def in_columns(entries: list[Judgement]) -> Judgements:
     )
 
 
-@given(st.lists(st.builds(Judgement, st.text(), side, side, st.just(()), st.none())))
+@given(st.lists(st.builds(Judgement, st.text(), side, side, st.just(()), st.none(), st.none())))
 def test_a_table_of_rewards_is_the_list_of_its_entries(entries: list[Judgement]) -> None:
     table = in_columns(entries)
     assert list(table) == entries

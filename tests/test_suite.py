@@ -338,7 +338,8 @@ BROKEN = {
     ),
     "a rule that is code": (
         demo(rest='[credit]\nrule = "lambda: 1"'),
-        '[credit]: rule = "lambda: 1"; known: all-of, all-pairs, best-of, pair, rank, styles, ties',
+        '[credit]: rule = "lambda: 1"; known: all-of, all-pairs, best-of, first-error, pair, rank,'
+        " steps, styles, ties",
     ),
     "too much for a tie": (
         demo(rest="[credit]\ntie = 1.5"),

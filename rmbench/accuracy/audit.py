@@ -70,6 +70,8 @@ def _near_ties(judgements: Judgements, dtype: str) -> int:
     count = 0
     for block in judgements.blocks():
         assert block.chosen is not None and block.rejected is not None, "only asked for rewards"
+        if not block.rejected.shape[1]:  # a solution in steps, compared with nothing
+            continue
         chosen, rejected = block.chosen.max(axis=1), block.rejected.max(axis=1)
         apart = np.abs(chosen.astype(np.float64) - rejected)
         near = apart < steps(np.maximum(np.abs(chosen), np.abs(rejected)), dtype)
@@ -151,9 +153,9 @@ def rounding_spread(
 
     Returns:
         A standard deviation in [0, 0.5]; None where the headline was not measured, or the scorer
-        gave preferences, which have no step.
+        gave preferences, which have no step, or more than the best of each side decides.
     """
-    if judgements.preferences is not None:
+    if judgements.preferences is not None or suite.credit.rules - {"pair", "best-of"}:
         return None
     flips = np.full(len(judgements), np.nan)
     for block in judgements.blocks():

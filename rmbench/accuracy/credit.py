@@ -9,9 +9,10 @@ import numpy.typing as npt
 from rmbench.accuracy.groups import GROUP_RULES, Whole
 from rmbench.answers.judgements import Block, Judgement, Judgements
 from rmbench.errors import ScorerError
+from rmbench.suite.averages import STEPWISE
 from rmbench.suite.definition import Credit, Suite
 
-__all__ = ["RULES", "Outcome", "Outcomes", "Rule", "credit", "judge"]
+__all__ = ["RULES", "Outcome", "Outcomes", "Rule", "check_answers", "credit", "judge"]
 
 Credits = npt.NDArray[np.float64]
 Ties = npt.NDArray[np.bool_]
@@ -143,13 +144,13 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
     """
     columns = Judgements.of(judgements)
     cells: dict[str, Credits] = {}
-    together: dict[str, list[Block]] = {}
+    together: dict[int, tuple[Credit, list[Block]]] = {}
     earned, tied = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=np.bool_)
     for block in columns.blocks():
         whole = block.only(block.is_answered)
         for rule, part in _by_rule(whole, suite.credit, columns.ids):
             if rule.rule in GROUP_RULES:
-                together.setdefault(rule.rule, []).append(part)
+                together.setdefault(id(rule), (rule, []))[1].append(_scored(part))
                 continue
             earned[part.indices], tied[part.indices] = credit(part, rule)
             if rule.rule == "styles":
@@ -157,17 +158,42 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
         if columns.preferences is not None:  # no answer: the comparison is lost
             rest = np.setdiff1d(block.indices, whole.indices)
             earned[rest] = 0.0
-    wholes = [_together(name, parts, columns) for name, parts in together.items()]
+    wholes = [_together(rule, parts, columns) for rule, parts in together.values()]
     for found in wholes:
         earned[found.indices], tied[found.indices] = found.hits, found.ties
     return Outcomes(earned, tied, cells=cells, wholes=wholes)
 
 
-def _together(rule: str, parts: Sequence[Block], columns: Judgements) -> Whole:
+def _scored(block: Block) -> Block:
+    """Return the comparisons whose chosen responses have rewards; the others have no margins."""
+    if block.chosen is None:
+        return block
+    kept = np.asarray(~np.isnan(block.chosen).any(axis=1), dtype=np.bool_)
+    return block.only(kept)
+
+
+def _together(rule: Credit, parts: Sequence[Block], columns: Judgements) -> Whole:
     if any(part.chosen is None for part in parts):
-        raise _needs_rewards(rule)
+        raise _needs_rewards(rule.rule)
     indices = np.sort(np.concatenate([part.indices for part in parts]))
-    return GROUP_RULES[rule](columns, indices)
+    return GROUP_RULES[rule.rule](columns, indices, rule)
+
+
+def check_answers(suite: Suite, gives: str) -> None:
+    """Refuse, before anything is asked, a scorer whose answers a rule of the suite cannot use.
+
+    Raises:
+        ScorerError: the rule needs rewards, or rewards of steps.
+    """
+    for rule in sorted(suite.credit.rules):
+        if rule in STEPWISE and gives != "steps":
+            raise ScorerError(
+                f'the rule "{rule}" of {suite.name} needs a reward for each step, and this scorer'
+                f" gives {gives}; take a process reward model"
+            )
+        needs = RULES[rule].needs if rule in RULES else "rewards"
+        if needs == "rewards" and gives == "preferences":
+            raise _needs_rewards(rule)
 
 
 def _keep_cells(cells: dict[str, Credits], block: Block, count: int) -> None:

@@ -1,7 +1,7 @@
 """Rules on several comparisons together: the number of a subset that is no mean of credits.
 
-Each such number is a closed function of ratios of sums over comparisons, so that what one
-comparison adds to it is known: its value in ``Whole.values``.
+Each such number is a closed function of ratios of sums over comparisons (accuracies, F1), so that
+what one comparison adds to it is known: its value in ``Whole.values``.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.answers.judgements import Judgements
-from rmbench.errors import ResultError
+from rmbench.errors import ResultError, ScorerError
+from rmbench.suite.definition import Credit
 
 __all__ = ["GROUP_RULES", "Whole"]
 
@@ -69,12 +70,21 @@ def _linear(weights: Sequence[float]) -> Combine:
     return lambda ratios: (float(slopes @ ratios), slopes)
 
 
+def _harmonic(ratios: Floats) -> tuple[float, Floats]:
+    first, second = ratios.tolist()
+    total = first + second
+    if total <= 0.0:
+        return 0.0, np.zeros(2)
+    slopes = 2.0 * np.array([second * second, first * first]) / (total * total)
+    return 2.0 * first * second / total, slopes
+
+
 # --- ties: several right answers -----------------------------------------------------------------
 
 TIES_WEIGHTS: Final = (0.30, 0.30, 0.20, 0.20, 0.01)
 
 
-def ties(judgements: Judgements, indices: Ints) -> Whole:
+def ties(judgements: Judgements, indices: Ints, _: Credit) -> Whole:
     """Return RewardBench 2's Ties: right answers above wrong ones, and close to each other.
 
     Comparisons come in pairs whose ids end in ``ref:N`` (one right answer) and ``tied:N``
@@ -139,6 +149,76 @@ def _margin(least: float, width: float) -> float:
     return float(np.tanh(least / width - 1.0))
 
 
-GROUP_RULES: Final[dict[str, Callable[[Judgements, Ints], Whole]]] = {
+# --- steps ---------------------------------------------------------------------------------------
+
+
+def first_error(judgements: Judgements, indices: Ints, rule: Credit) -> Whole:
+    """Return ProcessBench's F1: of accuracies on solutions with and without a wrong step.
+
+    The first step with a reward below the threshold is taken for the first wrong one; none, for a
+    solution without (code/run_eval_prm_rlhflow.py).
+    """
+    hits = []
+    faulty = [_faulty(judgements, i) for i in indices.tolist()]
+    for i, wrong in zip(indices.tolist(), faulty, strict=True):
+        found = next((k for k, r in enumerate(_steps(judgements, i)) if r < rule.threshold), -1)
+        hits.append(found == (wrong[0] if wrong else -1))
+    is_faulty = np.array([bool(wrong) for wrong in faulty], dtype=np.bool_)
+    right = np.array(hits, dtype=np.bool_)
+    below = np.stack([is_faulty, ~is_faulty], axis=1).astype(np.float64)
+    return Whole(
+        indices=indices,
+        above=below * right[:, None],
+        below=below,
+        combine=_harmonic,
+        hits=right,
+        ties=np.zeros(len(indices), dtype=np.bool_),
+    )
+
+
+def steps(judgements: Judgements, indices: Ints, rule: Credit) -> Whole:
+    """Return PRMBench's score: the mean of the F1 of right steps and that of wrong steps.
+
+    A step is judged right from the threshold on (mr_eval/tasks/prmtest_classified/task.py).
+    """
+    above, below, hits = [], [], []
+    for i in indices.tolist():
+        rewards = np.array(_steps(judgements, i))
+        judged = rewards >= rule.threshold
+        is_right = np.ones(len(rewards), dtype=np.bool_)
+        is_right[list(_faulty(judgements, i))] = False
+        both, neither = (judged & is_right).sum(), (~judged & ~is_right).sum()
+        odd = (judged != is_right).sum()
+        above.append((2 * both, 2 * neither))
+        below.append((2 * both + odd, 2 * neither + odd))
+        hits.append(odd == 0)
+    return Whole(
+        indices=indices,
+        above=np.array(above, dtype=np.float64),
+        below=np.array(below, dtype=np.float64),
+        combine=_linear((0.5, 0.5)),
+        hits=np.array(hits, dtype=np.bool_),
+        ties=np.zeros(len(indices), dtype=np.bool_),
+    )
+
+
+def _faulty(judgements: Judgements, number: int) -> tuple[int, ...]:
+    assert judgements.faulty is not None, "only such comparisons come under these rules"
+    return judgements.faulty[number]
+
+
+def _steps(judgements: Judgements, number: int) -> Sequence[float]:
+    (value,) = judgements[number].chosen
+    if not isinstance(value, tuple):
+        raise ScorerError(
+            "the rules on steps need a reward for each step, and this scorer gives one for the"
+            " whole response; take a process reward model"
+        )
+    return value
+
+
+GROUP_RULES: Final[dict[str, Callable[[Judgements, Ints, Credit], Whole]]] = {
     "ties": ties,
+    "first-error": first_error,
+    "steps": steps,
 }

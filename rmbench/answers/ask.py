@@ -161,6 +161,8 @@ def _take_in(
         found = _steps(contents, ledger, facts, info)
     else:
         found = _rewards(contents, ledger, facts, info)
+    if contents.faulty is not None:
+        found = found.with_faulty(contents.faulty)
     has_repeats = contents.num_clusters < len(contents.ids)
     return found.in_clusters(contents.clusters) if has_repeats else found
 

@@ -44,7 +44,9 @@ class Judgement(NamedTuple):
     ``chosen`` and ``rejected`` have one value for each response: a reward, a tuple of the rewards
     of its steps, or None where there is none; for a listwise scorer every value is None, and
     ``preferences`` has its answers. ``cluster`` is a number that comparisons sampled together
-    share, such as those of one prompt; None where it is not known.
+    share, such as those of one prompt; None where it is not known. ``faulty`` are the numbers of
+    the wrong steps, from 0, where the one chosen response is a solution that is judged by its
+    steps, and nothing is rejected; else None.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Judgement(NamedTuple):
     rejected: tuple[Value, ...]
     preferences: tuple[Preference, ...] = ()
     cluster: int | None = None
+    faulty: tuple[int, ...] | None = None
 
     @property
     def is_dropped(self) -> bool:
@@ -105,6 +108,8 @@ class Judgements(Sequence[Judgement]):
         preferences: for each comparison the answers of a listwise scorer; None for others.
         clusters: a number for each comparison, equal where they were sampled together, shape (n,);
             None where it is not known.
+        faulty: for each comparison the numbers of the wrong steps; None where none is judged by
+            its steps.
     """
 
     def __init__(
@@ -123,6 +128,7 @@ class Judgements(Sequence[Judgement]):
         self.steps = steps
         self.preferences = preferences
         self.clusters: npt.NDArray[np.int64] | None = None
+        self.faulty: Sequence[tuple[int, ...]] | None = None
         assert len(ids) == len(self.sides), "every comparison has its two sides"
         assert self.rewards.size == self.sides.sum(), "every response has its place"
 
@@ -147,6 +153,9 @@ class Judgements(Sequence[Judgement]):
             steps=steps if any(value is not None for value in steps) else None,
             preferences=asked if any(asked) else None,
         )
+        faulty = [item.faulty for item in entries]
+        if any(item is not None for item in faulty):
+            columns = columns.with_faulty([item or () for item in faulty])
         known = [number for number in clusters if number is not None]
         return columns.in_clusters(known) if known and len(known) == len(entries) else columns
 
@@ -155,8 +164,17 @@ class Judgements(Sequence[Judgement]):
         found = Judgements(
             self.ids, self.sides, self.rewards, steps=self.steps, preferences=self.preferences
         )
-        found.clusters = np.asarray(clusters, dtype=np.int64)
+        found.clusters, found.faulty = np.asarray(clusters, dtype=np.int64), self.faulty
         assert found.clusters.shape == (len(self),), "every comparison has its cluster"
+        return found
+
+    def with_faulty(self, faulty: Sequence[tuple[int, ...]]) -> "Judgements":
+        """Return the same judgements with the numbers of each one's wrong steps."""
+        found = Judgements(
+            self.ids, self.sides, self.rewards, steps=self.steps, preferences=self.preferences
+        )
+        found.clusters, found.faulty = self.clusters, faulty
+        assert len(faulty) == len(self), "every comparison has its wrong steps"
         return found
 
     def __len__(self) -> int:
@@ -175,10 +193,11 @@ class Judgements(Sequence[Judgement]):
         chosen, rejected = self._values(start, middle), self._values(middle, end)
         asked = () if self.preferences is None else self.preferences[number]
         cluster = None if self.clusters is None else int(self.clusters[number])
-        return Judgement(self.ids[number], chosen, rejected, asked, cluster)
+        faulty = None if self.faulty is None else self.faulty[number]
+        return Judgement(self.ids[number], chosen, rejected, asked, cluster, faulty)
 
     def __iter__(self) -> Iterator[Judgement]:
-        if self.steps is not None or self.preferences is not None:
+        if not (self.steps is None and self.preferences is None and self.faulty is None):
             yield from (self[i] for i in range(len(self)))
             return
         values = iter([None if math.isnan(value) else value for value in self.rewards.tolist()])
@@ -233,6 +252,8 @@ class Judgements(Sequence[Judgement]):
         """
         margins = np.full(len(self), np.nan)
         for block in self.blocks():
+            if not block.margins.shape[2]:  # a solution in steps, compared with nothing
+                continue
             if block.chosen is None or block.rejected is None:
                 margins[block.indices] = block.margins.min(axis=2).max(axis=1)
             else:

@@ -48,6 +48,8 @@ def judgement_line(item: Judgement) -> str:
     head: dict[str, Any] = {"id": item.id}
     if item.cluster is not None:
         head["cluster"] = item.cluster
+    if item.faulty is not None:
+        head["faulty"] = list(item.faulty)
     return _LINE.encode(head | content) + "\n"
 
 
@@ -173,10 +175,20 @@ def _read_line(place: str, line: bytes) -> Judgement:
         raise ResultError(f"{place}: {error}; run it again") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ResultError(f"{place}: must be an object with id, chosen and rejected") from None
-    sides = [chosen, rejected]
+    faulty = _faulty(place, item.get("faulty"))
+    sides = [chosen] if faulty is not None and rejected == [] else [chosen, rejected]
     if not isinstance(identity, str) or not all(_is_side(side) for side in sides):
         raise ResultError(f"{place}: id must be a text, each side a list of finite numbers or null")
-    return Judgement(identity, _values(chosen), _values(rejected), (), _cluster(place, cluster))
+    number = _cluster(place, cluster)
+    return Judgement(identity, _values(chosen), _values(rejected), (), number, faulty)
+
+
+def _faulty(place: str, value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and all(type(i) is int and 0 <= i < MAX_SIDE for i in value):
+        return tuple(value)
+    raise ResultError(f"{place}: faulty must be a list of numbers of steps; run it again")
 
 
 def _cluster(place: str, value: Any) -> int | None:

@@ -161,7 +161,7 @@ class Process(Opened):
     def prepare(self, conversation: Conversation) -> tuple[Conversation, list[int]]:
         """Return a conversation with its marks written, and where each step ends in it."""
         mark = self.options.mark
-        steps = split_steps(conversation.response, self.separator)
+        steps = list(conversation.steps) or split_steps(conversation.response, self.separator)
         parts = [step + (mark or "") for step in steps]
         between = "" if mark is not None else self.separator
         ends = [len(between.join(parts[: i + 1])) for i in range(len(parts))]

@@ -10,11 +10,13 @@ from rmbench.errors import did_you_mean
 from rmbench.suite.shape import Texts
 from rmbench.suite.toml import Table
 
-__all__ = ["Average", "Cells", "Credit", "Parts", "Section"]
+__all__ = ["STEPWISE", "Average", "Cells", "Credit", "Parts", "Section"]
 
 POOLED: Final = "comparisons"
 STEPWISE: Final = frozenset({"first-error", "steps"})
-Rule = Literal["pair", "best-of", "all-of", "all-pairs", "rank", "styles", "ties"]
+Rule = Literal[
+    "pair", "best-of", "all-of", "all-pairs", "rank", "styles", "ties", "first-error", "steps"
+]
 Cells = Literal["above", "diagonal", "below"]
 
 

@@ -5,7 +5,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,8 @@ class Contents:
         sides: number of chosen and of rejected responses of each comparison.
         differences: chosen minus rejected length of each, see ``Comparison.length_difference``.
         sha256: of the canonical comparisons of the whole suite, in hexadecimal.
+        faulty: of solutions that are judged by their steps, the numbers of the wrong ones, from 0;
+            None where there is no such comparison.
         clusters: a number in [0, 2^53) for each comparison; those of one sample (one prompt, or
             what the suite says) share it, in every suite that samples prompts.
         audit: comparisons counted as ``identical_responses``, ``duplicates``, ``empty``, and, where
@@ -44,6 +46,7 @@ class Contents:
     sha256: str
     audit: Mapping[str, Any]
     clusters: "array[int]"
+    faulty: list[tuple[int, ...]] | None = None
 
     @property
     def num_clusters(self) -> int:
@@ -59,6 +62,7 @@ class Contents:
             sides=[self.sides[i] for i in indices],
             differences=array("i", [self.differences[i] for i in indices]),
             clusters=array("q", [self.clusters[i] for i in indices]),
+            faulty=None if self.faulty is None else [self.faulty[i] for i in indices],
         )
 
 
@@ -155,12 +159,38 @@ class _Tally:
         return counts
 
 
+@dataclass(slots=True)
+class _Prints:
+    """What tells comparisons, and samples of them, apart: 16 bytes for each."""
+
+    texts: bytearray = field(default_factory=bytearray)
+    samples: bytearray = field(default_factory=bytearray)
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, read: Read) -> None:
+        self.digest.update(read.line)
+        self.texts += fingerprint(read.line)
+        self.samples += read.cluster
+
+    def duplicates(self) -> int:
+        """Return how many comparisons equal an earlier one."""
+        prints = np.frombuffer(self.texts, dtype="V16")
+        return len(prints) - len(np.unique(prints))
+
+    def clusters(self) -> "array[int]":
+        """Return a number for each comparison, equal within a sample.
+
+        53 bits of each digest: JSON's numbers hold no more, and two of a million rarely meet.
+        """
+        numbers = np.frombuffer(self.samples, dtype=">u8")[::2] >> np.uint64(11)
+        return array("q", numbers.astype(np.int64).tobytes())
+
+
 def _scan(suite: Suite, rows: Rows) -> Contents:
-    digest = hashlib.sha256()
-    tally = _Tally()
+    tally, prints = _Tally(), _Prints()
     ids: dict[str, None] = {}  # a dict is an ordered set
-    fingerprints, samples = bytearray(), bytearray()
     left_out: Counter[str] = Counter()
+    faulty: list[tuple[int, ...]] = []
     subsets, sides, differences = [], [], array("i")
     # A million comparisons share a few names and shapes: each is kept once.
     names: dict[str, str] = {}
@@ -174,24 +204,20 @@ def _scan(suite: Suite, rows: Rows) -> Contents:
         shape = (len(comparison.chosen), len(comparison.rejected))
         sides.append(shapes.setdefault(shape, shape))
         differences.append(comparison.length_difference())
-        digest.update(read.line)
-        fingerprints += fingerprint(read.line)
-        samples += read.cluster
+        if comparison.steps:
+            faulty.append(comparison.faulty)
+        prints.add(read)
         tally.add(read)
-    duplicates = len(ids) - len(np.unique(np.frombuffer(fingerprints, dtype="V16")))
-    audit = tally.audit(suite, duplicates=duplicates)
-    if left_out:
-        audit["left_out"] = dict(left_out)
-    # 53 bits of each digest: JSON's numbers hold no more, and two of a million rarely meet.
-    clusters = np.frombuffer(samples, dtype=">u8")[::2] >> np.uint64(11)
+    left = {"left_out": dict(left_out)} if left_out else {}
     return Contents(
         ids=list(ids),
         subsets=subsets,
         sides=sides,
         differences=differences,
-        sha256=digest.hexdigest(),
-        audit=audit,
-        clusters=array("q", clusters.astype(np.int64).tobytes()),
+        sha256=prints.digest.hexdigest(),
+        audit=tally.audit(suite, duplicates=prints.duplicates()) | left,
+        clusters=prints.clusters(),
+        faulty=faulty or None,
     )
 
 
