@@ -74,6 +74,9 @@ class JudgeOptions(CallOptions):
         moves="nothing",
         metavar="DIR",
     )
+    orders: Literal["both", "once"] = option(
+        "both", help="Whether two responses are shown in both orders.", flag=True
+    )
     samples: Annotated[int, Field(ge=1)] = option(
         1, help="Replies to one question; their mean is the answer.", moves="reading"
     )
@@ -181,6 +184,7 @@ class _Judge:
             "prompt": options.prompt,
             "prompt_sha256": self.file.sha256,
             "verdict": options.verdict,
+            "orders": options.orders,
             "via": "local" if isinstance(self.chat, LocalChat) else "server",
             "samples": options.samples,
             "temperature": sampling.temperature,
@@ -192,6 +196,7 @@ class _Judge:
             settings |= self.chat.settings
         usual: dict[str, Any] = dict(settings)
         usual |= {"verdict": None, "samples": 1, "temperature": 0.0, "seed": 0, "extra": "{}"}
+        usual["orders"] = "both"
         usual["max_tokens"] = 1 if self.file.verdict.tokens else self.file.max_tokens
         usual |= {"template": "tokenizer", "attention": None}
         del usual["prompt"]
@@ -351,6 +356,11 @@ class PointwiseJudge(_Judge):
 
 class ListwiseJudge(_Judge):
     """Is shown two or more responses and says which is best."""
+
+    @property
+    def orders(self) -> str:
+        """Whether responses are shown in both orders."""
+        return self.options.orders
 
     @property
     def most(self) -> int:

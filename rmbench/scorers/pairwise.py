@@ -41,6 +41,9 @@ class PairOptions(Options):
     device: str = same_option(ModelOptions, "device")
     trust_remote_code: bool = same_option(ModelOptions, "trust_remote_code")
     trust_pickle: bool = same_option(ModelOptions, "trust_pickle")
+    orders: Literal["both", "once"] = option(
+        "both", help="Whether two responses are shown in both orders.", flag=True
+    )
     marks: str = option(
         "<|source|>,<|candidate1|>,<|candidate2|>",
         help="The tokens before the prompt, the first and the second response.",
@@ -66,6 +69,7 @@ class PairModel:
     def __init__(self, model: str, options: PairOptions) -> None:
         self.model = model
         self.options = options
+        self.orders = options.orders
         # Its texts are written here, part by part: a chat template has no place for two responses.
         self.own_options = own_options(options).changed(template="none")
 
@@ -112,7 +116,7 @@ class PairModel:
         """Which model, and how long its parts may be."""
         from rmbench.checkpoint.weights import choose_device, choose_dtype
 
-        own = ("marks", "source_tokens", "candidate_tokens")
+        own = ("orders", "marks", "source_tokens", "candidate_tokens")
         defaults = {name: PairOptions.model_fields[name].default for name in own}
         dtype = choose_dtype(self.own_options.dtype, choose_device(self.own_options.device))
         return ScorerInfo(

@@ -90,6 +90,7 @@ class RewardServer(Opened):
             ScorerError: it says nothing that is known, and no protocol was given.
         """
         found = recognise(self.caller.get)
+        self.caller.close()
         asked = self.options.protocol
         if asked == "auto":
             if found is None:
@@ -154,11 +155,24 @@ class RewardServer(Opened):
             ScorerError: it is not proven, reads something else than what was sent, or has no answer
                 to a request however often it is asked.
         """
-        from rmbench.scorers.proof import prove
-
         start = time.perf_counter()
         self.audit = {"overflowed": 0, "longest": 0}
         self.unanswered = {}
+        try:
+            asked = self._ask_all(conversations, ledger)
+        finally:
+            self.caller.close()
+        return Facts(
+            audit=self.audit,
+            timing={"score": time.perf_counter() - start, "asked": asked},
+            environment={"faults": dict(self.caller.faults)},
+            unanswered=self.unanswered,
+        )
+
+    def _ask_all(self, conversations: Iterable[Conversation], ledger: Ledger) -> int:
+        """Prove the server, ask what is missing, and return how many conversations that were."""
+        from rmbench.scorers.proof import prove
+
         sample = list(islice(iter(conversations), SAMPLE))
         self.audit["proof"] = prove(self, sample)
         batches = self._batches(conversations, ledger)
@@ -166,12 +180,7 @@ class RewardServer(Opened):
         for batch, rewards in in_flight(batches, self._ask_batch, at_once=self.options.in_flight):
             ledger.record(dict(zip(batch.numbers, rewards, strict=True)))
             asked += len(rewards)
-        return Facts(
-            audit=self.audit,
-            timing={"score": time.perf_counter() - start, "asked": asked},
-            environment={"faults": dict(self.caller.faults)},
-            unanswered=self.unanswered,
-        )
+        return asked
 
     def close(self) -> None:
         """Close all connections."""
