@@ -218,9 +218,15 @@ def test_a_token_classifier_is_no_sequence_classifier(tmp_path: Path) -> None:
     model = models.build(
         transformers.AutoModelForTokenClassification.from_config, models.config("llama")
     )
-    message = refusal(models.save(tmp_path / "steps", model))
-    assert "LlamaForTokenClassification" in message
-    assert "process reward model" in message
+    folder = models.save(tmp_path / "steps", model)
+    with pytest.raises(ScorerError, match="LlamaForTokenClassification") as error:
+        score(load_scorer(f"classifier:{folder}"), CONVERSATIONS)
+    assert "process reward model" in str(error.value)
+
+
+def test_a_broken_configuration_is_told_whatever_kind_might_claim_it(copy: Path) -> None:
+    edit(copy / "config.json", architectures=3)
+    assert "config.json has architectures 3" in refusal(copy)
 
 
 def test_an_adapter_beside_whole_weights_is_refused_on_every_machine(copy: Path) -> None:

@@ -197,7 +197,8 @@ def find_kind(model: str) -> Named:
 
 
 def _config(model: str) -> Mapping[str, Any]:
-    """Return a model's config.json; empty where it has none, which loading will tell."""
+    """Return a model's config.json; empty where it has none or a broken one: loading will tell."""
+    from rmbench.checkpoint.config_findings import check_values
     from rmbench.checkpoint.hub import fetch_config
 
     folder = Path(model)
@@ -206,7 +207,7 @@ def _config(model: str) -> Mapping[str, Any]:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if not check_values(content) else {}
 
 
 def load_scorer(
