@@ -29,6 +29,7 @@ SOON_S: Final = 1.0
 
 
 @click.command(cls=ScorerCommand)
+@click.argument("rows", required=False)
 @click.option(
     "--model",
     "models",
@@ -80,6 +81,7 @@ SOON_S: Final = 1.0
 @gate_options
 @FORMAT
 def run(
+    rows: str | None,
     models: tuple[str, ...],
     suites: tuple[str, ...],
     config: Path | None,
@@ -102,13 +104,14 @@ def run(
     rmbench run                                           tiny on mini: no download
     rmbench run --model SultanR/SmolTulu-1.7b-RM          the model card's table
     rmbench run --model ./my-rm --suite rewardbench --data rewardbench=FILE
+    rmbench run --model ./my-rm pairs.jsonl               your own rows, see `rmbench suites new`
     """
     from rmbench.result.names import suite_folder
     from rmbench.result.store import check_folder
 
     _refuse_contradictions(baseline, is_plan, no_cache, cache_folder)
     if config is not None:
-        _refuse_beside_config(models, suites, data, name, baseline, is_plan)
+        _refuse_beside_config(rows, models, suites, data, name, baseline, is_plan)
         folders = (output, None if no_cache else open_cache(cache_folder))
         run_model = partial(_run_model, folders=folders)
         sys.exit(2 if run_sweep(config, open_feeds, run_model, limit=limit, fmt=fmt) else 0)
@@ -116,7 +119,11 @@ def run(
     given = given_options()
     names = _name_models(models, name)
     tell_unused(models, given)
-    feeds = open_feeds(_suite_names(suites, models), data, limit)
+    feeds = (
+        open_feeds(_suite_names(suites, models), data, limit)
+        if rows is None
+        else _open_rows(rows, limit, suites)
+    )
     if is_plan:
         print_plan(models, feeds, given, fmt)
         return
@@ -182,6 +189,19 @@ def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     if all(model in unprefixed_names() for model in models):
         return ["mini"]
     return ["rewardbench", "ultrafeedback"]
+
+
+def _open_rows(rows: str, limit: int | None, suites: Sequence[str]) -> list["Feed"]:
+    """Read rows that no suite file describes, and say what they were taken for."""
+    from rmbench.suite.feed import open_feed
+    from rmbench.suite.recognise import recognise
+    from rmbench.wording import printable
+
+    if suites:
+        raise click.UsageError("ROWS are a suite of their own; leave --suite out")
+    suite, _, reading = recognise(rows)
+    click.echo(printable(f"{reading}; not so? see `rmbench suites new`"), err=True)
+    return [open_feed(suite, data=rows if Path(rows).exists() else None, limit=limit)]
 
 
 def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> list["Feed"]:

@@ -1,5 +1,7 @@
 """``rmbench suites``: list, show and check suites."""
 
+from pathlib import Path
+
 import click
 
 from rmbench.cli.options import FORMAT, path_of
@@ -34,6 +36,34 @@ def show(name: str) -> None:
 
     load_suite(name)
     click.echo(find_suite(name).read_text(encoding="utf-8"), nl=False)
+
+
+@suites.command()
+@click.argument("rows", metavar="ROWS")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it here, beside the rows, instead of printing it.",
+)
+def new(rows: str, output: Path | None) -> None:
+    """Write a suite file for rows of your own, pinned, with what they were recognised as."""
+    from rmbench.files import write_text
+    from rmbench.suite.feed import open_feed
+    from rmbench.suite.recognise import recognise, to_toml
+    from rmbench.wording import printable
+
+    suite, content, reading = recognise(rows)
+    feed = open_feed(suite, data=rows if Path(rows).exists() else None)
+    content["source"] |= {
+        "comparisons": len(feed.contents.ids),
+        "sha256": feed.contents.sha256,
+    }
+    click.echo(printable(reading), err=True)
+    if output is None:
+        click.echo(to_toml(content), nl=False)
+    else:
+        write_text(output, to_toml(content))
 
 
 @suites.command()

@@ -6,7 +6,7 @@ from typing import Final
 
 from rmbench.errors import DataError
 
-__all__ = ["check_preference"]
+__all__ = ["are_twins", "check_preference", "is_verdict", "words_of"]
 
 _TWINS: Final = ({"a", "b"}, {"1", "2"}, {"0", "1"}, {"left", "right"}, {"first", "second"})
 _VERDICTS: Final = {
@@ -29,10 +29,10 @@ def check_preference(chosen: str, rejected: str, columns: Iterable[str], place: 
     Raises:
         DataError: the question which side is preferred is open.
     """
-    if not _are_twins(chosen, rejected):
+    if not are_twins(chosen, rejected):
         return
     named = {chosen, rejected}
-    verdict = next((c for c in columns if c not in named and _VERDICTS & set(_words(c))), None)
+    verdict = next((name for name in columns if name not in named and is_verdict(name)), None)
     if verdict is not None:
         raise DataError(
             f'{place}: "{chosen}" and "{rejected}" are taken for chosen and rejected, but'
@@ -41,16 +41,21 @@ def check_preference(chosen: str, rejected: str, columns: Iterable[str], place: 
         )
 
 
-def _are_twins(first: str, second: str) -> bool:
+def are_twins(first: str, second: str) -> bool:
     """Return whether two names differ in nothing but ``a`` and ``b``, ``1`` and ``2`` ..."""
-    words = list(zip(_words(first), _words(second), strict=False))
-    if len(_words(first)) != len(_words(second)):
+    words = list(zip(words_of(first), words_of(second), strict=False))
+    if len(words_of(first)) != len(words_of(second)):
         return False
     differing = [{one, other} for one, other in words if one != other]
     return len(differing) == 1 and differing[0] in _TWINS
 
 
-def _words(name: str) -> list[str]:
+def is_verdict(name: str) -> bool:
+    """Return whether a column is called as one that says which side is better."""
+    return bool(_VERDICTS & set(words_of(name)))
+
+
+def words_of(name: str) -> list[str]:
     """Return the words of a name: ``responseA``, ``response_a`` and ``response1`` have two."""
     parted = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", str(name))
     return re.findall(r"[a-z]+|\d+", parted.lower())
