@@ -355,7 +355,7 @@ def test_a_name_cannot_steer_the_terminal() -> None:
         (("run", "--limit", "0"), "Invalid value for '--limit': 0 is not in the range"),
         (("run", "--dtype", "int1"), "Invalid value for '--dtype': 'int1' is not one of"),
         (("run", "--modle", "tiny"), "No such option '--modle'. (Did you mean one of: '--model'"),
-        (("run", "tiny"), "unexpected extra argument (tiny); a model is given with --model."),
+        (("doctor", "a", "b"), "unexpected extra argument (b)"),
         (("compare", "mini/tiny"), "Missing argument 'B'. See `rmbench compare --help`"),
         (("nosuch",), "No such command 'nosuch'. See `rmbench --help`"),
         (("--nosuch",), "No such option '--nosuch'. See `rmbench --help`"),

@@ -155,3 +155,12 @@ def test_own_rows_are_scored_in_one_command(tmp_path: Path) -> None:
     both = CliRunner().invoke(main, [*args, "--suite", "mini"])
     assert both.exit_code == 2
     assert "leave --suite out" in both.stderr
+
+
+def test_a_model_in_the_place_of_rows_is_told_its_option() -> None:
+    result = CliRunner().invoke(main, ["run", "tiny"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "rmbench: tiny: no such file or folder of rows; check the path, and give a model with"
+        " --model\n"
+    )

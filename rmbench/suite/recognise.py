@@ -52,6 +52,11 @@ def recognise(place: str) -> Recognised:
     Raises:
         DataError: they are of no known shape, or of two; the message names the columns.
     """
+    if not Path(place).exists() and not _is_hub(place):
+        raise DataError(
+            f"{place}: no such file or folder of rows; check the path, and give a model with"
+            " --model"
+        )
     content: dict[str, Any] = {"name": _name(place), "title": Path(place).name}
     content["source"] = {"path": place if _is_hub(place) else Path(place).name}
     rows = _first_rows(place, content)
