@@ -1,11 +1,13 @@
 """Measure the gate: how often an unchanged model fails it, and how often a worse one does.
 
-    python benchmarks/gate_power.py [--reruns 2000] [--worse 200]
+    python benchmarks/gate_power.py [--reruns 200] [--worse 100]
 
 A simulated model has a true margin for each of RewardBench's 2,985 comparisons, normal with a mean
 that gives each section the accuracy of a published 1.7B model. A run of it sees that margin plus
 normal noise, as other batches, kernels or bfloat16 would add, so that only near-ties change sides.
-The scale of the noise is set so that two runs disagree on a given share of the comparisons. Every
+The scale of the noise is set so that two runs disagree on a given share of the comparisons. Rewards
+in bfloat16 are rounded to it, which makes ties, and RewardBench counts a tie as lost. Two trainings
+of one recipe are drawn anew for each problem: the six languages of a problem share a part. Every
 rerun goes through ``rmbench.compare.contrast.compare`` and ``rmbench.compare.gate.check``, as the
 command does.
 
@@ -13,8 +15,9 @@ Only the standard library, numpy and rmbench are used; nothing is read and nothi
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -50,33 +53,62 @@ ACCURACIES = {"Chat": 0.94, "Chat Hard": 0.44, "Safety": 0.76, "Reasoning": 0.68
 SUBSET_NAMES = {name: Accuracy(accuracy=0.0) for name in COUNTS}
 SUBSETS = [name for name, n in COUNTS.items() for _ in range(n)]
 IDS = [f"{name}/{i}" for i, name in enumerate(SUBSETS)]
+# The code of RewardBench is 164 problems in six languages; everything else is its own sample.
+CODE = np.array(SUBSETS) == "code"
+CLUSTERS = np.where(CODE, np.arange(len(IDS)) % 164, 1000 + np.arange(len(IDS)))
 SECTION_OF = {subset: section.name for section in SUITE.sections for subset in section.subsets}
 SECTIONS = np.array([SECTION_OF[subset] for subset in SUBSETS])
 MEANS = np.array([NormalDist().inv_cdf(ACCURACIES[name]) for name in SECTIONS])
-DISAGREEMENTS = (0.002, 0.01, 0.05)
+DISAGREEMENTS = (0.01, 0.05)
 DROPS = (0.5, 1.0, 2.0, 4.0)
+CORRELATIONS = (0.0, 0.6)
 
 
-def result(margins: Floats) -> Result:
-    """Return the result of a run that saw these margins."""
+def rounded(values: Floats) -> Floats:
+    """Return numbers rounded to bfloat16, to nearest."""
+    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    bits = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+def result(margins: Floats, *, levels: Floats | None = None, dtype: str = "float32") -> Result:
+    """Return the result of a run that saw these margins.
+
+    Args:
+        margins: of each comparison.
+        levels: the rejected reward of each; 0 where None.
+        dtype: ``bfloat16`` rounds both rewards to it.
+    """
+    rejected = np.zeros(len(IDS)) if levels is None else levels
+    chosen = rejected + margins
+    if dtype == "bfloat16":
+        chosen, rejected = rounded(chosen), rounded(rejected)
     rewards = [
-        Judgement(name, (float(margin),), (0.0,))
-        for name, margin in zip(IDS, margins.astype(np.float32), strict=True)
+        Judgement(name, (one,), (two,), (), cluster)
+        for name, one, two, cluster in zip(
+            IDS,
+            chosen.astype(np.float32).tolist(),
+            rejected.astype(np.float32).tolist(),
+            CLUSTERS.tolist(),
+            strict=True,
+        )
     ]
     return Result(
         source="measured",
         suite={"name": SUITE.name, "version": SUITE.version, "headline": SUITE.headline}
         | {"sha256": "0", "comparisons": len(IDS)},
         model={"id": "simulated"},
+        settings={"dtype": dtype},
         averages={},
         subsets=SUBSET_NAMES,
         rewards=rewards,
     )
 
 
-def gate(old: Floats, new: Floats, alpha: float) -> Gate:
+def gate(old: Result, new: Result, alpha: float) -> Gate:
     """Return what the gate says of two runs."""
-    return check(compare(result(old), result(new), SUITE), Limits(alpha=alpha))
+    limits = Limits(alpha=alpha, across_precisions=True)
+    return check(compare(old, new, SUITE), limits)
 
 
 def noise_for(disagreement: float) -> float:
@@ -92,26 +124,61 @@ def noise_for(disagreement: float) -> float:
     return (low + high) / 2.0
 
 
-def false_alarms(
-    disagreement: float, *, exact_baseline: bool, reruns: int, alpha: float = 0.01
-) -> tuple[int, float]:
-    """Return how many reruns of an unchanged model fail, and the share that really flipped.
+Pair = Callable[[np.random.Generator], tuple[Result, Result]]
+
+
+def rerun(disagreement: float, *, before: str = "float32", after: str = "float32") -> Pair:
+    """Return what draws a model and two runs of it, each with its own noise.
 
     Args:
-        disagreement: share of comparisons on which two runs disagree.
-        exact_baseline: whether the baseline saw the true margins, without noise.
-        reruns: each with a model of its own.
-        alpha: of the gate.
+        disagreement: share of comparisons on which two runs disagree for their noise; 0 for none.
+        before: precision of the baseline.
+        after: precision of the rerun.
     """
-    scale = noise_for(disagreement)
+    scale = noise_for(disagreement) if disagreement else 0.0
+
+    def draw(generator: np.random.Generator) -> tuple[Result, Result]:
+        true = MEANS + generator.normal(size=len(IDS))
+        levels = generator.normal(0.0, 4.0, size=len(IDS))
+        one, two = true + scale * generator.normal(size=(2, len(IDS)))
+        return (
+            result(one, levels=levels, dtype=before),
+            result(two, levels=levels, dtype=after),
+        )
+
+    return draw
+
+
+def trainings(correlation: float) -> Pair:
+    """Return what draws two equally good trainings of one recipe.
+
+    Their margins correlate by 0.6, and what is their own correlates within a problem.
+    """
+
+    def draw(generator: np.random.Generator) -> tuple[Result, Result]:
+        common = generator.normal(size=len(IDS))
+        sides = []
+        for _ in range(2):
+            within = generator.normal(size=CLUSTERS.max() + 1)[CLUSTERS]
+            own = math.sqrt(correlation) * within
+            own += math.sqrt(1.0 - correlation) * generator.normal(size=len(IDS))
+            sides.append(result(MEANS + math.sqrt(0.6) * common + math.sqrt(0.4) * own))
+        return sides[0], sides[1]
+
+    return draw
+
+
+def false_alarms(draw: Pair, *, reruns: int, alpha: float) -> tuple[int, float]:
+    """Return how many pairs fail though nothing got worse, and the share that changed sides."""
     generator = np.random.default_rng(1)
     failed, flipped = 0, 0.0
     for _ in range(reruns):
-        true = MEANS + generator.normal(size=len(IDS))
-        old, new = true + scale * generator.normal(size=(2, len(IDS)))
-        old = true if exact_baseline else old
-        flipped += float(np.mean((old > 0.0) != (new > 0.0))) / reruns
-        failed += not gate(old, new, alpha).passed
+        old, new = draw(generator)
+        found = gate(old, new, alpha)
+        pooled = next(f.verdict for f in found.findings if f.verdict.name == "pooled")
+        changed = (pooled.gained or 0) + (pooled.lost or 0)
+        flipped += changed / len(IDS) / reruns
+        failed += not found.passed
     return failed, flipped
 
 
@@ -129,7 +196,7 @@ def power(section: str, points: float, *, reruns: int, alpha: float = 0.01) -> t
         true = MEANS + generator.normal(size=len(IDS))
         old, new = true + scale * generator.normal(size=(2, len(IDS)))
         new = np.where((generator.random(len(IDS)) < chance) & (new > 0.0), -new, new)
-        found = gate(old, new, alpha)
+        found = gate(result(old), result(new), alpha)
         failed += not found.passed
         inside += any(f.reason and f.verdict.name == section for f in found.findings)
     return failed, inside
@@ -139,9 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
-        "--reruns", type=int, default=2000, help="for each false-alarm rate; 0 for none"
+        "--reruns", type=int, default=200, help="for each false-alarm rate; 0 for none"
     )
-    parser.add_argument("--worse", type=int, default=200, help="runs for each power; 0 for none")
+    parser.add_argument("--worse", type=int, default=100, help="runs for each power; 0 for none")
     options = parser.parse_args(arguments)
     if options.reruns:
         print_false_alarms(options.reruns)
@@ -150,13 +217,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_false_alarms(reruns: int) -> None:
-    """Print how often an unchanged model fails."""
-    print("| baseline | disagree | flipped | failed | rate |\n|---|--:|--:|--:|--:|")
-    for exact, share in (*((False, share) for share in DISAGREEMENTS), (True, DISAGREEMENTS[-1])):
-        failed, flipped = false_alarms(share, exact_baseline=exact, reruns=reruns)
-        name = "exact" if exact else "a run like it"
+    """Print how often the gate fails where nothing got worse."""
+    cases: list[tuple[str, Pair, float]] = [
+        *((f"rerun, {share:.1%} noise", rerun(share), 0.01) for share in DISAGREEMENTS),
+        ("rerun in bfloat16", rerun(0.01, before="bfloat16", after="bfloat16"), 0.01),
+        ("float32, then bfloat16", rerun(0.0, after="bfloat16"), 0.01),
+        *((f"another training, {c:g} within a problem", trainings(c), 0.05) for c in CORRELATIONS),
+    ]
+    print("| pair | alpha | changed sides | failed | rate |\n|---|--:|--:|--:|--:|")
+    for name, draw, alpha in cases:
+        failed, flipped = false_alarms(draw, reruns=reruns, alpha=alpha)
         rate = failed / reruns
-        print(f"| {name} | {share:.1%} | {flipped:.2%} | {failed} | {rate:.2%} |", flush=True)
+        print(f"| {name} | {alpha:g} | {flipped:.2%} | {failed} | {rate:.2%} |", flush=True)
 
 
 def print_power(runs: int) -> None:

@@ -18,6 +18,7 @@ from rmbench.accuracy.clusters import (
 )
 from rmbench.accuracy.intervals import weighted_interval, wilson
 
+TIES = (-0.01, 1.01)
 CHAT, HARD = [100, 95, 95, 28, 40], [37, 100, 134, 92, 47, 46]
 
 rows = st.lists(
@@ -211,14 +212,14 @@ def tie_values(draws: np.ndarray) -> np.ndarray:
 
 def test_a_score_above_1_keeps_its_interval_around_it() -> None:
     values = np.full(51, 1.009)
-    found = value_interval(sample_of(values, np.zeros(51, int), weights=[1]))
+    found = value_interval(sample_of(values, np.zeros(51, int), weights=[1]), span=TIES)
     assert 1.0 < found.mean <= found.interval.high <= 1.01
     assert 0.9 < found.interval.low < 1.0
 
 
 @given(st.lists(st.floats(-0.01, 1.01), min_size=1, max_size=40))
 def test_the_interval_of_any_score_holds_it_within_its_range(values: list[float]) -> None:
-    found = value_interval(sample_of(values, [0] * len(values), weights=[1]))
+    found = value_interval(sample_of(values, [0] * len(values), weights=[1]), span=TIES)
     assert -0.01 - 1e-9 <= found.interval.low <= found.mean + 1e-9
     assert found.mean - 1e-9 <= found.interval.high <= 1.01 + 1e-9
 
@@ -231,7 +232,15 @@ def test_intervals_of_ties_cover_the_truth_about_95_percent_of_the_time(chance: 
     for _ in range(runs):
         latent = np.sqrt(0.5) * rng.normal(size=(51, 1)) + np.sqrt(0.5) * rng.normal(size=(51, 5))
         values = tie_values((latent < norm.ppf(chance)).astype(float))
-        low, high = value_interval(sample_of(values, np.zeros(51, int), weights=[1])).interval
+        sample = sample_of(values, np.zeros(51, int), weights=[1])
+        low, high = value_interval(sample, span=TIES).interval
         covered += low <= truth <= high
     # Four standard errors of 95 % in 600 draws are 3.6 points; near the end it may be wide.
     assert covered / runs >= 0.914
+
+
+def test_a_number_that_ends_at_1_has_an_interval_that_does() -> None:
+    # Influences of an F1 lie outside [0, 1] though the score cannot.
+    found = value_interval(sample_of([1.2, 0.9, 0.7, 1.1] * 10, [0] * 40, weights=[1]))
+    assert found.mean == pytest.approx(0.975)
+    assert 0.8 < found.interval.low < found.interval.high <= 1.0

@@ -191,8 +191,10 @@ def test_the_measurement_of_the_gate_runs(
     monkeypatch.setattr(gate_power, "DROPS", (40.0,))
     gate_power.main(["--reruns", "1", "--worse", "1"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[4].strip() for line in lines[2:4]] == ["0", "0"]  # failed
-    assert lines[6:] == [f"| {name} | 40 | 100% | 100% |" for name in gate_power.ACCURACIES]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines[2:7]]
+    assert [row[2] for row in cells] == ["0.01"] * 3 + ["0.05"] * 2
+    assert all(row[4] in ("0", "1") for row in cells)
+    assert lines[9:] == [f"| {name} | 40 | 100% | 100% |" for name in gate_power.ACCURACIES]
 
 
 def test_so_few_comparisons_that_no_drop_can_be_seen_are_told_apart() -> None:

@@ -97,6 +97,7 @@ class _Table(NamedTuple):
     values: Mapping[str | None, npt.NDArray[np.float64]]
     outcomes: Outcomes
     clusters: npt.NDArray[np.int64] | None
+    span: tuple[float, float]
 
     def counts(self) -> dict[str, int]:
         """Return the comparisons per subset, of subsets that have any."""
@@ -117,7 +118,14 @@ def _table(
         values={name: columns.values(found, name)[kept] for name in (None, *columns.cells)},
         outcomes=Outcomes(columns.credit[kept], columns.tied[kept]),
         clusters=None if clusters is None else np.asarray(clusters, dtype=np.int64)[kept],
+        span=_span(columns),
     )
+
+
+def _span(outcomes: Outcomes) -> tuple[float, float]:
+    """Return what a number of these outcomes may reach at the least and at the most."""
+    lows, highs = zip((0.0, 1.0), *(whole.span for whole in outcomes.wholes), strict=True)
+    return min(lows), max(highs)
 
 
 def _check_scored(
@@ -214,7 +222,7 @@ def _combine(table: _Table, weights: Mapping[str, float], cells: str | None = No
         weights=list(weights.values()),
         clusters=None if table.clusters is None else table.clusters[mask],
     )
-    found = value_interval(sample)
+    found = value_interval(sample, span=table.span)
     accuracies = dict(zip(weights, sample.means().tolist(), strict=True))
     mean = weighted_mean(accuracies, weights)
     return Accuracy(

@@ -34,8 +34,6 @@ __all__ = [
 
 Whole = npt.NDArray[np.int64]
 FEWEST_FREEDOM = 2.0
-# What the numbers of comparisons that are judged together may reach.
-_LOWEST, _HIGHEST = -0.01, 1.01
 
 
 class Sample(NamedTuple):
@@ -279,16 +277,19 @@ def credit_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     return Estimate(mean, effective_limits(mean, size, level=level), design)
 
 
-def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
+def value_interval(
+    sample: Sample, *, span: tuple[float, float] = (0.0, 1.0), level: float = 0.95
+) -> Estimate:
     """Return the weighted mean of values with its interval: of credits, or of any numbers.
 
     Values outside [0, 1] are those of comparisons that are judged together, of which a subset's
-    number is the mean (``groups.Whole.values``). Such a number lies between -0.01 and 1.01, as
-    RewardBench 2's Ties does: that range is mapped to [0, 1], where Wilson's interval is taken at
-    the size with which a proportion would vary as much. It is never clipped at 1.
+    number is the mean (``groups.Whole.values``). The range of that number is mapped to [0, 1],
+    where Wilson's interval is taken at the size with which a proportion would vary as much. So
+    RewardBench 2's Ties, which may reach 1.01, is never clipped at 1.
 
     Args:
         sample: values, finite.
+        span: what the number may reach at the least and at the most.
         level: confidence level, strictly between 0 and 1.
     """
     values = sample.values
@@ -296,15 +297,12 @@ def value_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
         return credit_interval(sample, level=level)
     found = spread(sample, half=0.5)
     mean = float(sample.means() @ sample.weights)
-    mapped = min(max((mean - _LOWEST) / (_HIGHEST - _LOWEST), 0.0), 1.0)
-    n = sample.counts
-    centre = float(((sample.per_stratum(sample.values) + 0.5) / (n + 1.0)) @ sample.weights)
-    centre = min(max((centre - _LOWEST) / (_HIGHEST - _LOWEST), 1e-9), 1.0 - 1e-9)
-    variance = found.variance / (_HIGHEST - _LOWEST) ** 2
-    size = centre * (1.0 - centre) / variance * found.size_factor(level)
-    ends = [
-        _LOWEST + (_HIGHEST - _LOWEST) * end for end in effective_limits(mapped, size, level=level)
-    ]
+    low, width = span[0], span[1] - span[0]
+    mapped = min(max((mean - low) / width, 0.0), 1.0)
+    halved = (sample.per_stratum(sample.values) + 0.5) / (sample.counts + 1.0)
+    centre = min(max((float(halved @ sample.weights) - low) / width, 1e-9), 1.0 - 1e-9)
+    size = centre * (1.0 - centre) * width**2 / found.variance * found.size_factor(level)
+    ends = [low + width * end for end in effective_limits(mapped, size, level=level)]
     design = None if sample.clusters is None else found.design
     return Estimate(mean, Interval(min(ends[0], mean), max(ends[1], mean)), design)
 

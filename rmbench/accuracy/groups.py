@@ -33,6 +33,7 @@ class Whole:
         combine: the ratios → the number.
         hits: which comparisons were right by themselves, shape (n,).
         ties: which were tied, shape (n,).
+        span: what the number may reach at the least and at the most.
     """
 
     indices: Ints
@@ -41,6 +42,7 @@ class Whole:
     combine: Combine
     hits: npt.NDArray[np.bool_]
     ties: npt.NDArray[np.bool_]
+    span: tuple[float, float] = (0.0, 1.0)
 
     def number(self, mask: npt.NDArray[np.bool_]) -> float:
         """Return the number of the comparisons for which ``mask`` is true; 0 / 0 counts 0."""
@@ -120,6 +122,7 @@ def ties(judgements: Judgements, indices: Ints, _: Credit) -> Whole:
         above=above,
         below=below,
         combine=_linear(TIES_WEIGHTS),
+        span=(-0.01, 1.01),
         hits=gap > 0.0,
         ties=exact,
     )
