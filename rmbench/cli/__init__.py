@@ -25,6 +25,7 @@ from rmbench.cli.doctor import doctor
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
 from rmbench.cli.report import report
+from rmbench.cli.reproduce import reproduce
 from rmbench.cli.run import run
 from rmbench.cli.scorers import scorers
 from rmbench.cli.site import site
@@ -142,6 +143,7 @@ for _command in (
     check,
     leaderboard,
     report,
+    reproduce,
     site,
     card,
     import_,

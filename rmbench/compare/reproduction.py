@@ -1,0 +1,187 @@
+"""The command that made a result, from its record; and whether it makes the same one again."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final
+
+from rmbench.answers.judgements import Judgement
+from rmbench.errors import ResultError, ScorerError
+from rmbench.result.record import Result
+from rmbench.scorers.registry import HUB_ID, load_kind, unprefixed_names
+
+__all__ = ["Command", "Reproduced", "command_of", "reproduced"]
+
+# What kinds were called in records of earlier releases.
+_EARLIER: Final = {"builtin": "rule"}
+# Settings that a model's files decide where nothing was asked for.
+_FOUND: Final = frozenset({"attention", "max_length"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What is to be run again.
+
+    Attributes:
+        model: as ``--model`` takes it.
+        suite: its name, or the path of its file.
+        options: of the model's kind.
+        limit: comparisons of a partial run; None for all.
+    """
+
+    model: str
+    suite: str
+    options: dict[str, Any]
+    limit: int | None
+
+    @property
+    def text(self) -> str:
+        """The command line."""
+        parts = ["rmbench", "run", "--model", self.model, "--suite", self.suite]
+        for name, value in self.options.items():
+            parts += ["-o", f"{name}={value}"]
+        parts += [] if self.limit is None else ["--limit", str(self.limit)]
+        return shlex.join([*parts, "--no-cache"])
+
+
+def command_of(
+    result: Result, *, model: str | None = None, suite: str | None = None, given: dict[str, Any]
+) -> Command:
+    """Return the command that made a result.
+
+    Args:
+        result: a measured one.
+        model: where the model is, for a folder: a record has only its name.
+        suite: the suite's file, for one that does not come with rmbench.
+        given: options that the record does not have, such as a server's address.
+
+    Raises:
+        ResultError: it was not measured, or the record does not say where the model is.
+    """
+    if result.source != "measured":
+        raise ResultError("published numbers have no command; give a result of rmbench run")
+    kind = str(result.model.get("kind") or "classifier")
+    kind = _EARLIER.get(kind, kind)
+    options = _options(result, kind) | given
+    return Command(
+        model=model or _model(result, kind),
+        suite=suite or str(result.suite["name"]),
+        options=options,
+        limit=result.partial,
+    )
+
+
+def _model(result: Result, kind: str) -> str:
+    name = result.model["id"]
+    if name in unprefixed_names():
+        return name
+    if HUB_ID.fullmatch(name) and _is_commit(result):
+        return name if kind == "classifier" else f"{kind}:{name}"
+    raise ResultError(
+        f"{name}: the record does not say where the model is; give it as --model, with the options"
+        " that belong to it"
+    )
+
+
+def _is_commit(result: Result) -> bool:
+    revision = str(result.model.get("revision") or "")
+    return bool(revision) and ":" not in revision
+
+
+def _options(result: Result, kind: str) -> dict[str, Any]:
+    """Return the settings of a record that are options of its kind, and not its defaults."""
+    try:
+        fields = load_kind(kind).options.model_fields
+    except ScorerError as error:
+        raise ResultError(str(error)) from None
+    usual = dict(result.usual)
+    found = {
+        name: value
+        for name, value in result.settings.items()
+        if name in fields and value is not None and value != fields[name].default
+        if value != usual.get(name) and name not in _FOUND
+    }
+    if "revision" in fields and _is_commit(result):
+        found["revision"] = result.model["revision"]
+    if found.get("template", "none") not in ("tokenizer", "none"):
+        del found["template"]  # a record has only the name of the file
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduced:
+    """What came out of a second run.
+
+    Attributes:
+        comparisons: looked at.
+        same: of them, those with the very same answers.
+        difference: the largest of a reward or a share; None where answers are of another form.
+        moved: names of the accuracies that are not the same.
+        notes: what differs besides: revision, data, versions.
+    """
+
+    comparisons: int
+    same: int
+    difference: float | None
+    moved: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every number came out again."""
+        return self.same == self.comparisons and not self.moved
+
+
+def reproduced(before: Result, after: Result) -> Reproduced:
+    """Compare a result with the one that its command made again."""
+    pairs = list(zip_longest(before.rewards, after.rewards))
+    moved = [
+        name
+        for name, item in {**before.averages, **before.sections}.items()
+        if (again := after.find(name)) is None or again.accuracy != item.accuracy
+    ]
+    differences = [_difference(one, other) for one, other in pairs]
+    known = [difference for difference in differences if difference is not None]
+    return Reproduced(
+        comparisons=len(pairs),
+        same=sum(one == other for one, other in pairs),
+        difference=max(known, default=0.0) if len(known) == len(pairs) else None,
+        moved=tuple(moved),
+        notes=tuple(_notes(before, after)),
+    )
+
+
+def _difference(one: Judgement | None, other: Judgement | None) -> float | None:
+    if one is None or other is None or one.id != other.id:
+        return None
+    mine, theirs = _numbers(one), _numbers(other)
+    if len(mine) != len(theirs):
+        return None
+    return max((abs(a - b) for a, b in zip(mine, theirs, strict=True)), default=0.0)
+
+
+def _numbers(item: Judgement) -> list[float]:
+    values: list[Any] = [*item.chosen, *item.rejected]
+    values += [share for preference in item.preferences for share in preference.shares or ()]
+    flat: list[float] = []
+    for value in values:
+        if value is not None:
+            flat += value if isinstance(value, tuple) else [value]
+    return flat
+
+
+def _notes(before: Result, after: Result) -> Sequence[str]:
+    said = [
+        ("the data", before.suite.get("sha256"), after.suite.get("sha256")),
+        ("the model's revision", before.model.get("revision"), after.model.get("revision")),
+    ]
+    said += [
+        (name, before.environment.get(name), after.environment.get(name))
+        for name in ("rmbench", "torch", "transformers", "device")
+    ]
+    return [
+        f"{name}: {then} then, {now} now"
+        for name, then, now in said
+        if then is not None and now is not None and then != now
+    ]

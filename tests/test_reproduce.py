@@ -1,0 +1,71 @@
+"""A result's command is read from its record, and makes the same numbers again, or not."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rmbench.cli import main
+
+
+def invoke(*args: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, list(args))
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A partial result of the rule that draws by a seed."""
+    options = ["-o", "seed=7", "--suite", "mini", "--limit", "20", "--output", str(tmp_path)]
+    code, _, err = invoke("run", "--model", "random", *options, "--no-cache")
+    assert code == 0, err
+    (path,) = tmp_path.rglob("*.json")
+    return path
+
+
+def test_a_result_is_made_again(record: Path) -> None:
+    code, out, err = invoke("reproduce", str(record))
+    assert code == 0, err
+    command, verdict = out.splitlines()[:2]
+    assert command == ("rmbench run --model random --suite mini -o seed=7 --limit 20 --no-cache")
+    assert verdict == "every number came out again: 20 comparisons"
+
+
+def test_the_command_alone(record: Path) -> None:
+    code, out, _ = invoke("reproduce", str(record), "--print")
+    assert (code, len(out.splitlines())) == (0, 1)
+
+
+def test_a_number_that_does_not_come_out_is_said(record: Path) -> None:
+    lines = record.with_suffix(".jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    first["chosen"] = [first["chosen"][0] + 0.25]
+    record.with_suffix(".jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    code, out, _ = invoke("reproduce", str(record))
+    assert code == 1
+    assert "19 of 20 comparisons have the same answers, 0.25 apart at most" in out
+
+
+def test_other_options_are_other_numbers(record: Path) -> None:
+    code, out, _ = invoke("reproduce", str(record), "-o", "seed=8")
+    assert code == 1
+    assert "0 of 20 comparisons have the same answers" in out
+
+
+def test_a_folder_is_not_in_the_record(record: Path) -> None:
+    content = json.loads(record.read_text())
+    content["model"] |= {"id": "my-rm", "kind": "classifier", "revision": "sha256:00"}
+    record.write_text(json.dumps(content))
+    code, _, err = invoke("reproduce", str(record))
+    assert code == 2
+    assert "my-rm: the record does not say where the model is; give it as --model" in err
+
+
+def test_published_numbers_have_no_command() -> None:
+    from rmbench.compare.reproduction import command_of
+    from rmbench.errors import ResultError
+    from rmbench.result.store import read_published
+
+    with pytest.raises(ResultError, match="published numbers have no command"):
+        command_of(read_published()[0], given={})
