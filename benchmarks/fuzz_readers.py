@@ -59,15 +59,21 @@ prompt = "prompt"
 chosen = "chosen"
 rejected = "rejected"
 scores = ["good", "bad"]
+cluster = "subset"
+skip = { id = ["none", 7] }
 [credit]
 rule = "best-of"
 several = true
+[credit.a]
+rule = "pair"
+tie = 0.5
 [sections]
 Chat = ["a"]
 Hard = { subsets = ["b"], weights = { b = 2.5 } }
 [averages]
 pooled = "comparisons"
 sections = { mean = ["Chat", "Hard"] }
+weighed = { mean = { sections = 2, Chat = 1 } }
 headline = "sections"
 """
 CALL: Final = {"type": "function", "function": {"name": "f", "arguments": {"x": [1, None]}}}

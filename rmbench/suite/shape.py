@@ -3,7 +3,15 @@
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    model_validator,
+)
 
 from rmbench.errors import did_you_mean
 from rmbench.suite.toml import Table
@@ -55,6 +63,12 @@ class From(Table):
     origin: Literal["path", "config", "split", "folder", "file"] = Field(alias="from")
 
 
+def _kind(value: Any) -> str:
+    return "text" if isinstance(value, str) else "table"
+
+
+Named = Annotated[Annotated[str, Tag("text")] | Annotated[From, Tag("table")], Discriminator(_kind)]
+"""A column, or an origin of the row."""
 Label = str | int | float | bool
 Labels = Annotated[tuple[Label, ...], Strict(False), BeforeValidator(_as_list)]
 
@@ -142,9 +156,7 @@ class Columns(Table):
     """
 
     id: Texts = ()
-    subset: Annotated[tuple[str | From, ...] | None, Strict(False), BeforeValidator(_as_list)] = (
-        None
-    )
+    subset: Annotated[tuple[Named, ...] | None, Strict(False), BeforeValidator(_as_list)] = None
     section: str | None = None
     prompt: str | None = None
     chosen: str | None = None

@@ -37,6 +37,8 @@ WANTED: Final[Mapping[str, str]] = {
     "model_type": "a table",
     "model_attributes_type": "a table",
 }
+# What pydantic puts into a place where a value may be of several kinds.
+BRANCHES: Final = frozenset({"str", "int", "float", "bool", "text", "table"})
 BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "greater_than_equal": ("ge", "it must be {} or more"),
     "less_than_equal": ("le", "it must be {} or less"),
@@ -154,12 +156,14 @@ def _walk(content: Any, loc: Sequence[str | int]) -> tuple[list[str], str]:
 def _name(content: Any, step: str | int, above: str, *, is_last: bool) -> str | None:
     """Return the key that a step is in the file; None for one that the model alone has."""
     if isinstance(step, str):
+        if step in BRANCHES and not (isinstance(content, dict) and step in content):
+            return None
         if step == "parts" and "parts" not in (content or ()):  # sections = { part = 1 }
             return "sections"
         is_in_between = step == "subsets" and not is_last and step not in (content or ())
         # X = ["a", "b"] stands for X = { subsets = ["a", "b"] }
         return None if is_in_between or isinstance(content, list) else step
-    if above == "columns":  # one table stands for a list of one
+    if above in ("columns", "subset"):  # one table stands for a list of one
         return None
     names = [name for name in content or () if name != "headline"]  # tables whose order counts
     return names[step] if step < len(names) else None
