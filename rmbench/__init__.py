@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmbench.accuracy.aggregate import Accuracy
-    from rmbench.api import evaluate
+    from rmbench.api import check_result, compare_results, evaluate
     from rmbench.checkpoint.options import ModelOptions
     from rmbench.errors import DataError, ResultError, RmbenchError, ScorerError, SuiteError
     from rmbench.options import Options, option
@@ -41,7 +41,7 @@ _HOMES = {
     "rmbench.options": ["Options", "option"],
     "rmbench.result.record": ["Result"],
     "rmbench.result.store": ["read_result", "write_result"],
-    "rmbench.api": ["evaluate"],
+    "rmbench.api": ["check_result", "compare_results", "evaluate"],
     "rmbench.scorers.contract": [
         "Facts",
         "Identity",
@@ -82,6 +82,8 @@ __all__ = [
     "ScorerInfo",
     "Suite",
     "SuiteError",
+    "check_result",
+    "compare_results",
     "evaluate",
     "list_suites",
     "load_scorer",

@@ -3,6 +3,10 @@
 from typing import Any
 
 from rmbench.cache import Cache, default_folder
+from rmbench.checkpoint.options import ModelOptions
+from rmbench.compare.comparable import suite_of
+from rmbench.compare.contrast import Contrast, compare
+from rmbench.compare.gate import Gate, Limits, check
 from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Scorer
@@ -10,38 +14,93 @@ from rmbench.scorers.registry import load_scorer
 from rmbench.suite.definition import Suite, load_suite
 from rmbench.suite.feed import open_feed
 
-__all__ = ["evaluate"]
+__all__ = ["check_result", "compare_results", "evaluate"]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     suite: Suite | str,
-    scorer: Scorer | str,
+    scorer: Scorer | str | None = None,
     *,
+    model: Any = None,
+    tokenizer: Any = None,
+    name: str | None = None,
     data: str | None = None,
     limit: int | None = None,
     **options: Any,
 ) -> Result:
-    """Return the result of a scorer on a suite.
+    """Return the result of a scorer, or of a model in memory, on a suite.
+
+        rmbench.evaluate("mini", "tiny")
+        rmbench.evaluate("mini", rmbench.scorer("me/words", lambda c: len(c.response.split())))
+        rmbench.evaluate("mini", model=model, tokenizer=tokenizer, name="run7/step500")
 
     Args:
         suite: a suite, the name of a bundled one, or the path of a suite file.
         scorer: what answers, or its name as ``--model`` takes it. A named one keeps its answers in
             the user's cache, as the command line does.
+        model: in place of a scorer, a sequence classifier of transformers with one output. Its
+            weights are not copied; training modes, random states and gradients stay as they are.
+        tokenizer: the model's.
+        name: what the model is called in the result; needed for one in memory.
         data: a local file or folder to read instead of the suite's source.
         limit: score only so many comparisons, spread over the suite; the result is then partial.
-        options: of a named scorer, by the names that ``rmbench scorers show`` gives.
+        options: of the model or the named scorer, as ``rmbench scorers show`` lists them.
 
     Raises:
         RmbenchError: suite, data, model or answers are wrong; the message names place and remedy.
+        TypeError: scorer and model are both given, or neither.
         ValueError: ``limit`` is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
+    if (scorer is None) == (model is None):
+        raise TypeError("give a scorer or a model: one of the two")
     found = load_suite(suite) if isinstance(suite, str) else suite
     feed = open_feed(found, data=data, limit=limit)
-    if not isinstance(scorer, str):
-        if options:
-            raise TypeError(f"{', '.join(options)}: options of a scorer that is loaded already")
-        return evaluate_feed(feed, scorer)
-    with Cache(default_folder()) as cache:
-        return evaluate_feed(feed, load_scorer(scorer, **options), cache=cache)
+    if isinstance(scorer, str):
+        with Cache(default_folder()) as cache:
+            return evaluate_feed(feed, load_scorer(scorer, **options), name=name, cache=cache)
+    if scorer is None:
+        scorer = _in_memory(model, tokenizer, name, options)
+    elif options:
+        raise TypeError(f"{', '.join(options)}: options of a scorer that is made already")
+    return evaluate_feed(feed, scorer, name=name)
+
+
+def _in_memory(model: Any, tokenizer: Any, name: str | None, options: dict[str, Any]) -> Scorer:
+    from rmbench.scorers.in_memory import InMemory
+
+    if tokenizer is None or not name:
+        raise TypeError("a model in memory needs its tokenizer, and a name for its results")
+    return InMemory(model, tokenizer, name, ModelOptions(**options))
+
+
+def compare_results(old: Result, new: Result, suite: Suite | None = None) -> Contrast:
+    """Return what changed from one result to another, paired by comparison; new minus old.
+
+    Args:
+        old: what is compared with.
+        new: what is compared.
+        suite: of both, where it is not a bundled one.
+
+    Raises:
+        RmbenchError: the two are not comparable.
+    """
+    return compare(old, new, suite_of(new, suite))
+
+
+def check_result(
+    result: Result, baseline: Result, suite: Suite | None = None, **limits: Any
+) -> Gate:
+    """Hold a result against its baseline, as ``rmbench check`` does; see ``passed`` of the gate.
+
+    Args:
+        result: what is held.
+        baseline: what it must not be worse than.
+        suite: of both, where it is not a bundled one.
+        limits: ``alpha``, ``max_drop`` and what else ``rmbench check`` takes.
+
+    Raises:
+        RmbenchError: the two are not comparable.
+    """
+    return check(compare_results(baseline, result, suite), Limits(**limits))

@@ -18,7 +18,7 @@ from rmbench.result.signature import sign
 from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Feed
 
-__all__ = ["Findings", "measured_result", "planned_result", "recompute"]
+__all__ = ["Findings", "measured_result", "planned_result", "recompute", "suite_facts"]
 
 PACKAGES: Final = ("rmbench", "torch", "transformers", "datasets", "numpy")
 
@@ -40,7 +40,7 @@ def measured_result(feed: Feed, asked: Asked, found: Findings, *, seconds: float
         found: what was made of them.
         seconds: the whole run took.
     """
-    facts, partial = _suite_block(feed), None if feed.indices is None else len(feed.indices)
+    facts, partial = suite_facts(feed), None if feed.indices is None else len(feed.indices)
     info, timing = asked.info, asked.facts.timing
     return Result(
         source="measured",
@@ -77,7 +77,7 @@ def planned_result(feed: Feed, model: str) -> Result:
     """
     return Result(
         source="measured",
-        suite=_suite_block(feed),
+        suite=suite_facts(feed),
         model={"id": model},
         averages={},
         partial=None if feed.indices is None else len(feed.indices),
@@ -100,7 +100,8 @@ def recompute(suite: Suite, subsets: Sequence[str], rewards: Sequence[Judgement]
     return summarize(suite, subsets, outcomes, partial=False, clusters=columns.clusters)
 
 
-def _suite_block(feed: Feed) -> SuiteFacts:
+def suite_facts(feed: Feed) -> SuiteFacts:
+    """Return what a record says of the suite that it is a result on."""
     return {
         "name": feed.suite.name,
         "version": feed.suite.version,

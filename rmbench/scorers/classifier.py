@@ -35,7 +35,7 @@ from rmbench.scorers.contract import Facts, Ledger, ScorerInfo
 from rmbench.scorers.inputs import Inputs
 from rmbench.suite.comparison import Conversation
 
-__all__ = ["Classifier", "load_classifier"]
+__all__ = ["Classifier", "describe", "load_classifier", "note"]
 
 CALIBRATION_S: Final = 0.1
 
@@ -194,12 +194,12 @@ def load_classifier(
     before = _stamps(model)
     checkpoint = open_checkpoint(model, options)
     revision = _revision(checkpoint, digest)
-    found = _note(checkpoint.checks, checks, checkpoint.name)
+    found = note(checkpoint.checks, checks, checkpoint.name)
     loaded = load_weights(checkpoint)
-    found += _note(loaded.checks, checks, checkpoint.name)
+    found += note(loaded.checks, checks, checkpoint.name)
     eos = checkpoint.tokenizer.eos_token_id
     network = with_pooling(loaded.network, options.pooling, eos=eos, name=checkpoint.name)
-    info = _describe(checkpoint, loaded, revision)
+    info = describe(checkpoint, loaded, revision)
     if before is not None:
         check_unmoved(checkpoint.own_folder, before)
     engine = Engine(network, batch_tokens=options.batch_tokens)
@@ -208,7 +208,7 @@ def load_classifier(
     return scorer
 
 
-def _note(found: list[Check], checks: list[Check] | None, name: str) -> list[Check]:
+def note(found: list[Check], checks: list[Check] | None, name: str) -> list[Check]:
     """Hand findings to who asked for them, or refuse the model on the first that refuses it."""
     if checks is None:
         refuse(found, name)
@@ -217,7 +217,14 @@ def _note(found: list[Check], checks: list[Check] | None, name: str) -> list[Che
     return found
 
 
-def _describe(checkpoint: Checkpoint, loaded: Loaded, revision: str) -> ScorerInfo:
+def describe(checkpoint: Checkpoint, loaded: Loaded, revision: str | None) -> ScorerInfo:
+    """Return who answers: a model with its tokenizer, and what can move a reward.
+
+    Args:
+        checkpoint: all of the model but its weights.
+        loaded: its weights.
+        revision: what tells it from others; None where nothing does.
+    """
     network, options = loaded.network, checkpoint.options
     settings = {
         "dtype": loaded.dtype,
