@@ -142,7 +142,10 @@ def test_names_from_within_a_wrapper_of_training_are_read(
             weights[wrapper + name] = weights.pop(name)
 
     change_weights(copy, wrap)
-    assert rewards(load(copy)) == rewards(load(good))
+    if OLD:
+        assert refusal(copy).endswith("save it anew from the model itself")
+    else:
+        assert rewards(load(copy)) == rewards(load(good))
 
 
 # --- labels, classes, adapters -----------------------------------------------------------------
@@ -307,6 +310,7 @@ def test_an_encoder_with_an_eos_to_read_is_tried_on_a_conversation(tmp_path: Pat
 # --- the tokenizer -----------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(OLD, reason="transformers 4 takes tokenizer.json as it stands")
 def test_a_tokenizer_rebuilt_around_other_rules_is_refused(copy: Path) -> None:
     words = Tokenizer.from_file(str(copy / "tokenizer.json"))
     words.pre_tokenizer = pre_tokenizers.Sequence(
@@ -318,7 +322,7 @@ def test_a_tokenizer_rebuilt_around_other_rules_is_refused(copy: Path) -> None:
     words.save(str(copy / "tokenizer.json"))
     edit(copy / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
     message = refusal(copy)
-    assert "GPT2Tokenizer" in message if not OLD else True
+    assert "GPT2Tokenizer" in message
     assert "other token ids than tokenizer.json" in message
     edit(copy / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert len(rewards(load(copy))) == len(CONVERSATIONS)

@@ -216,7 +216,9 @@ def _failure(network: Any, ids: Sequence[int], error: BaseException) -> str:
             f"{len(ids)} tokens do not fit into the memory of {network.device} beside the weights;"
             " use --dtype bfloat16 or --device-map auto"
         )
-    if "<eos>" in str(error) or "eos token" in str(error):
+    eos = getattr(network.config, "eos_token_id", None)
+    wants_eos = getattr(network.config, "is_encoder_decoder", False) and eos not in ids
+    if wants_eos or "<eos>" in str(error):
         return f"{kind} reads an eos token that the text does not have; pass --eos always"
     return (
         f"{kind} fails: {first_line(error)}; give another revision of the model, or install the"

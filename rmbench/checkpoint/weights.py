@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from importlib import metadata
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -28,6 +29,9 @@ from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
 __all__ = ["Loaded", "choose_device", "choose_dtype", "load_network", "load_weights"]
+
+OLD: Final = int(metadata.version("transformers").split(".")[0]) < 5
+"""Release 4 reads weights under its own names for them alone."""
 
 
 class Loaded(NamedTuple):
@@ -143,10 +147,24 @@ def is_headed(checkpoint: Checkpoint, stored: Stored, skeleton: Any) -> bool:
     if checkpoint.reader.path is not None or not has_classifier(checkpoint.config):
         return True
     named = checkpoint.config.architectures or []
-    if not stored.tensors or type(skeleton).__name__ in named:
+    is_named = type(skeleton).__name__ in named
+    if OLD and stored.tensors and not _has_prefix(stored, skeleton):
+        if stored.wrapper and is_named:
+            raise ScorerError(
+                f"{checkpoint.place}: its weights are named from within a wrapper of training"
+                f" ({stored.wrapper}), which transformers 4 cannot read; use transformers 5, or"
+                " save it anew from the model itself"
+            )
+        return not is_named
+    if not stored.tensors or is_named:
         return False
     names = {name.removeprefix(stored.wrapper) for name in stored.tensors}
     return not names.issuperset(_head_names(skeleton))
+
+
+def _has_prefix(stored: Stored, skeleton: Any) -> bool:
+    """Whether weights are named as the classifier names its backbone's."""
+    return any(name.startswith(f"{skeleton.base_model_prefix}.") for name in stored.tensors)
 
 
 def _head_names(skeleton: Any) -> list[str]:
