@@ -12,7 +12,16 @@ from rmbench.errors import ScorerError
 from rmbench.suite.averages import STEPWISE
 from rmbench.suite.definition import Credit, Suite
 
-__all__ = ["RULES", "Outcome", "Outcomes", "Rule", "check_answers", "credit", "judge"]
+__all__ = [
+    "RULES",
+    "Outcome",
+    "Outcomes",
+    "Rule",
+    "answers_for",
+    "check_answers",
+    "credit",
+    "judge",
+]
 
 Credits = npt.NDArray[np.float64]
 Ties = npt.NDArray[np.bool_]
@@ -177,6 +186,15 @@ def _together(rule: Credit, parts: Sequence[Block], columns: Judgements) -> Whol
         raise _needs_rewards(rule.rule)
     indices = np.sort(np.concatenate([part.indices for part in parts]))
     return GROUP_RULES[rule.rule](columns, indices, rule)
+
+
+def answers_for(suite: Suite) -> str:
+    """Return what a scorer may give so that every rule of a suite can use it, in words."""
+    if suite.credit.rules & STEPWISE:
+        return "steps"
+    needs = {RULES[rule].needs if rule in RULES else "rewards" for rule in suite.credit.rules}
+    is_of_many = suite.credit.rules & {"best-of"} and suite.credit.several
+    return "rewards, steps" if "rewards" in needs or is_of_many else "rewards, steps, preferences"
 
 
 def check_answers(suite: Suite, gives: str) -> None:

@@ -18,12 +18,22 @@ def suites() -> None:
 @FORMAT
 def list_command(fmt: str) -> None:
     """Print the bundled suites."""
+    from rmbench.accuracy.credit import answers_for
     from rmbench.show.table import Table, format_table
     from rmbench.suite.definition import list_suites, load_suite
 
     loaded = [load_suite(name) for name in list_suites()]
-    rows = [[suite.name, suite.title, suite.source.path, suite.headline] for suite in loaded]
-    columns = ["name", "title", "source", "headline"]
+    rows = [
+        [
+            suite.name,
+            suite.title,
+            suite.source.places[0] + (" ..." if len(suite.source.places) > 1 else ""),
+            suite.headline,
+            answers_for(suite),
+        ]
+        for suite in loaded
+    ]
+    columns = ["name", "title", "source", "headline", "scorers that give"]
     table = Table(title="Suites", columns=columns, rows=rows, numeric=False)
     click.echo(format_table(table, fmt))
 

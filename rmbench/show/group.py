@@ -24,11 +24,15 @@ class _Row(NamedTuple):
     source: str | None
     numbers: dict[str, Accuracy]
 
-    def mean(self, names: Sequence[str]) -> float | None:
-        """Return the plain mean; None where a number is missing."""
-        if not all(name in self.numbers for name in names):
+    def mean(self, group: Group) -> float | None:
+        """Return the weighted mean; None where a number is missing."""
+        if not all(head in self.numbers for head in group.group):
             return None
-        return sum(self.numbers[name].accuracy for name in names) / len(names)
+        total = sum(member.weight for member in group.group.values())
+        return sum(
+            member.weight * self.numbers[head].accuracy / total
+            for head, member in group.group.items()
+        )
 
 
 def group_table(
@@ -48,18 +52,18 @@ def group_table(
         missing: what stands for a number that is not there; None in data formats.
     """
     names = list(group.group)
-    rows = sorted(_rows(group, suites, results), key=lambda row: _order(row, names))
+    rows = sorted(_rows(group, suites, results), key=lambda row: _order(row, group))
     sources = list(dict.fromkeys(row.source for row in rows if row.source is not None))
     body = [
         [
             f"{row.model}{' †' + str(sources.index(row.source) + 1) if row.source else ''}",
             *(_cell(row.numbers.get(name), missing) for name in names),
-            _mean_cell(row.mean(names), missing),
+            _mean_cell(row.mean(group), missing),
         ]
         for row in rows
     ]
-    notes = [f"{name}: {group.group[name]}" for name in names]
-    notes.append(f"mean: of all {len(names)}, shown where none is missing ({MISSING})")
+    notes = [f"{head}: {item.number} of {item.suite}" for head, item in group.group.items()]
+    notes.append(f"mean: {group.meaning}, shown where none is missing ({MISSING})")
     notes += [f"†{number} published, {source}" for number, source in enumerate(sources, 1)]
     columns = ["model", *names, "mean"]
     return Table(title=group.title, columns=columns, rows=body, notes=notes)
@@ -73,16 +77,18 @@ def _rows(group: Group, suites: Sequence[Suite], results: Iterable[Result]) -> l
         suite = str(result.suite["name"])
         if result.partial is not None or versions.get(suite) != result.suite["version"]:
             continue
-        item = with_means(result, by_name[suite]).averages.get(group.group[suite])
-        if item is None:
+        whole = with_means(result, by_name[suite])
+        wanted = {head: item.number for head, item in group.group.items() if item.suite == suite}
+        items = {head: item for head, name in wanted.items() if (item := whole.find(name))}
+        if not items:
             continue
         source = result.citation if result.source == "published" else None
         number = 0
-        while suite in _at(found, (file_stem(result), source, number)):
+        while items.keys() & _at(found, (file_stem(result), source, number)):
             number += 1
         key = (file_stem(result), source, number)
         row = found.setdefault(key, _Row(str(result.model["id"]), source, {}))
-        row.numbers[suite] = item
+        row.numbers.update(items)
     return list(found.values())
 
 
@@ -91,8 +97,8 @@ def _at(found: dict[Key, _Row], key: Key) -> set[str]:
     return set() if row is None else set(row.numbers)
 
 
-def _order(row: _Row, names: Sequence[str]) -> tuple[bool, float, str]:
-    mean = row.mean(names)
+def _order(row: _Row, group: Group) -> tuple[bool, float, str]:
+    mean = row.mean(group)
     return mean is None, -(mean or 0.0), row.model
 
 

@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 _PACKAGE: Final = Path(__file__).parent.parent
+MULTIMODAL: Final = frozenset(
+    {"vl-rewardbench", "multimodal-rewardbench", "mm-rlhf-rewardbench", "vlrewardbench"}
+)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -351,6 +354,11 @@ def find_suite(name: str) -> Path:
             raise SuiteError(f"{name}: no such file; `rmbench suites list` names the bundled ones")
         return path
     if name not in list_suites():
+        if name.lower() in MULTIMODAL:
+            raise SuiteError(
+                f'suite "{name}": its prompts have pictures, and rmbench scores texts alone;'
+                " take a suite of texts, such as rewardbench-2"
+            )
         raise SuiteError(
             f'suite "{name}": no such suite; a suite of your own is given as a path that ends in'
             f" .toml; {did_you_mean(name, list_suites())}"

@@ -1,36 +1,68 @@
 """Suites that are run and shown together: a group file names them, and which number of each."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from rmbench.errors import SuiteError
 from rmbench.suite.definition import Suite, bundled_folder, load_suite
-from rmbench.suite.toml import Table, read_model, read_toml
+from rmbench.suite.toml import KINDS, Table, read_model, read_toml
 
-__all__ = ["Group", "expand_groups", "find_group", "list_groups", "suites_of"]
+__all__ = ["Group", "Member", "expand_groups", "find_group", "list_groups", "suites_of"]
+
+
+class Member(Table):
+    """One number of a group: a section or average of a suite, and its weight in the mean."""
+
+    suite: str
+    number: str
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
 
 
 class Group(Table):
-    """Several suites and the plain mean of one number of each.
+    """Several suites and the mean of one number of each, or of several.
 
     Attributes:
         name: what it is called.
         title: what it is, in a few words.
-        group: suite → the average of it that counts, in the order of the columns.
+        group: the head of a column → its number, in the order of the columns. In a file,
+            ``suite = "average"`` stands for the average of the suite that heads the column.
     """
 
     name: str
     title: str
-    group: dict[str, str] = Field(min_length=1)
+    group: dict[str, Member] = Field(min_length=1)
 
-    @field_validator("group")
+    @field_validator("group", mode="before")
     @classmethod
-    def _check_names(cls, group: dict[str, str]) -> dict[str, str]:
-        for suite, average in group.items():
-            if not average:
-                raise ValueError(f"{suite} names no average; name the one that counts")
-        return group
+    def _read_short(cls, group: Any) -> Any:
+        if not isinstance(group, dict):
+            return group
+        for head, member in group.items():
+            if not isinstance(member, str | dict):
+                kind = KINDS.get(type(member), type(member).__name__)
+                raise ValueError(f"{head} is {kind}; it must be a text or a table")
+            if not member:
+                raise ValueError(f"{head} names no average; name the one that counts")
+        return {
+            head: {"suite": head, "number": member} if isinstance(member, str) else member
+            for head, member in group.items()
+        }
+
+    @property
+    def suites(self) -> list[str]:
+        """The suites, each once."""
+        return list(dict.fromkeys(member.suite for member in self.group.values()))
+
+    @property
+    def meaning(self) -> str:
+        """What the mean is of."""
+        weights = {member.weight for member in self.group.values()}
+        if len(weights) == 1:
+            return f"of all {len(self.group)}"
+        shares = ", ".join(f"{head} {item.weight:g}" for head, item in self.group.items())
+        return f"weighted: {shares}"
 
 
 def list_groups() -> list[str]:
@@ -62,22 +94,24 @@ def expand_groups(names: list[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         group = find_group(name)
-        found += [name] if group is None else list(group.group)
+        found += [name] if group is None else group.suites
     return list(dict.fromkeys(found))
 
 
 def suites_of(group: Group) -> list[Suite]:
-    """Return a group's suites.
+    """Return a group's suites, each once.
 
     Raises:
-        SuiteError: there is no such suite, or it has no such average.
+        SuiteError: there is no such suite, or it has no such number.
     """
-    suites = [load_suite(name) for name in group.group]
-    for suite, average in zip(suites, group.group.values(), strict=True):
-        known = [item.name for item in suite.averages]
-        if average not in known:
+    suites = {name: load_suite(name) for name in group.suites}
+    for head, member in group.group.items():
+        suite = suites[member.suite]
+        known = [average.name for average in suite.averages]
+        known += [section.name for section in suite.sections]
+        if member.number not in known:
             raise SuiteError(
-                f'group "{group.name}": [group]: {suite.name} = "{average}" is no average of it;'
-                f" it has {', '.join(known)}"
+                f'group "{group.name}": [group]: {head} = "{member.number}" is no average of'
+                f" {member.suite}; it has {', '.join(known)}"
             )
-    return suites
+    return list(suites.values())
