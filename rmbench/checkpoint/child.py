@@ -139,7 +139,8 @@ def _tokenizer(source: str) -> Any:
 @contextmanager
 def _step(stage: str, number: int) -> Iterator[None]:
     """Say what is being done, and tell whatever it raises as a ``Failure``."""
-    os.pwrite(2, f"{stage} {number}".ljust(MARK_BYTES).encode(), 0)
+    if hasattr(os, "pwrite"):  # not on Windows, where the first text is named instead
+        os.pwrite(2, f"{stage} {number}".ljust(MARK_BYTES).encode(), 0)
     try:
         yield
     except BaseException as error:  # also a panic of Rust, which is no Exception

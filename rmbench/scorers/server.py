@@ -205,6 +205,7 @@ class RewardServer(Opened):
             ScorerError: one is too long, or its texts cannot be written.
         """
         from rmbench.checkpoint.encode import Encoder
+        from rmbench.checkpoint.writing import render_all
 
         checkpoint = self.checkpoint
         encoder = Encoder(
@@ -218,16 +219,13 @@ class RewardServer(Opened):
         encoded = encoder.finish()
         self.audit["overflowed"] += encoded.overflowed
         self.audit["longest"] = max(self.audit["longest"], encoded.longest)
-        texts = ["" if self.protocol.takes_ids else self._text(item) for item in conversations]
+        texts = [""] * len(conversations)
+        if not self.protocol.takes_ids:
+            texts = render_all(conversations, checkpoint.template, checkpoint.tokenizer)
         return [
             None if ids is None else Input(ids.tolist(), text)
             for ids, text in zip(encoded.sequences, texts, strict=True)
         ]
-
-    def _text(self, conversation: Conversation) -> str:
-        from rmbench.checkpoint.encode import render
-
-        return render(conversation, self.checkpoint.template, self.checkpoint.tokenizer)
 
     def ask(self, inputs: Sequence[Input], *, is_raw: bool = True) -> list[float]:
         """Return the rewards of some inputs.
