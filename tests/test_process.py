@@ -1,10 +1,12 @@
 """Process rewards: what a plain forward pass gives at each step's end."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForTokenClassification,
@@ -111,6 +113,27 @@ def test_two_tokens_of_a_language_model(folders: dict[str, str]) -> None:
         assert ledger.answers[i] == pytest.approx(logits.softmax(-1)[:, 0].tolist(), abs=1e-5)
 
 
+def test_a_head_that_stands_in_the_weights(folders: dict[str, str], tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folders["language"], dtype=torch.float32)
+    torch.manual_seed(3)
+    head = torch.nn.Linear(32, 1)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= {f"v_head.{name}": tensor.detach() for name, tensor in head.state_dict().items()}
+    shutil.copytree(folders["language"], tmp_path, dirs_exist_ok=True)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    ledger, _ = score(str(tmp_path), mark=MARK)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    response = "".join(step + MARK for step in STEPS[0])
+    turns = [{"role": "user", "content": "How much?"}, {"role": "assistant", "content": response}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    marks = [i for i, token in enumerate(ids) if token == tokenizer.convert_tokens_to_ids(MARK)]
+    with torch.inference_mode():
+        states = model.eval().model(torch.tensor([ids])).last_hidden_state[0, marks]
+        wanted = head(states).sigmoid()[:, 0].tolist()
+    assert ledger.answers[0] == pytest.approx(wanted, abs=1e-5)
+
+
 def test_a_response_that_holds_the_mark_is_not_asked(folders: dict[str, str]) -> None:
     ledger = MemoryLedger()
     hostile = Conversation((Message("user", "Q"),), f"one {MARK} more", "h")
@@ -124,7 +147,7 @@ def test_a_response_that_holds_the_mark_is_not_asked(folders: dict[str, str]) ->
     ("folder", "options", "message"),
     [
         ("three", {"mark": MARK}, "3 outputs for a step"),
-        ("language", {"mark": MARK}, "no output for a step; of a language model"),
+        ("language", {"mark": MARK}, "outputs for every token: of a language model"),
         ("two", {"mark": "no token"}, "the mark no token is . tokens"),
         ("language", {"tokens": "+"}, "must be two tokens"),
         ("two", {"on_overflow": "truncate-left"}, "would cut steps off"),

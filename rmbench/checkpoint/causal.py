@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import torch
+
 from rmbench.checkpoint.explain import foreign
+from rmbench.checkpoint.head import Headed
+from rmbench.checkpoint.headed import load_headed
 from rmbench.checkpoint.hub import fetch_weights
 from rmbench.checkpoint.loading import check_loading, from_pretrained
 from rmbench.checkpoint.opening import Checkpoint
@@ -59,10 +63,48 @@ def load_step_model(checkpoint: Checkpoint, *, is_language_model: bool) -> Any:
             return _load(checkpoint, getattr(transformers, name))
     if any("TokenClassification" in name for name in architectures):
         return _load(checkpoint, transformers.AutoModelForTokenClassification)
-    raise ScorerError(
-        f"{checkpoint.place}: its architecture is {', '.join(architectures) or 'unknown'}, with"
-        " no output for a step; of a language model give -o tokens=GOOD,BAD"
-    )
+    return _with_head_for_steps(checkpoint)
+
+
+class Stepwise(Headed):
+    """A backbone and a head that is read at every token."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        use_cache: bool = False,
+    ) -> Any:
+        """Return logits of shape (B, T, K) for token ids of shape (B, T)."""
+        from transformers.modeling_outputs import TokenClassifierOutput
+
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache
+        )
+        return TokenClassifierOutput(logits=self.reward_head(output.last_hidden_state))
+
+
+def _with_head_for_steps(checkpoint: Checkpoint) -> Any:
+    """Return a backbone with the head that stands beside it in the weights.
+
+    Raises:
+        ScorerError: there is none.
+    """
+    options = checkpoint.options
+    if checkpoint.commit is not None:
+        fetch_weights(checkpoint.name, checkpoint.commit, pickle=options.trust_pickle)
+    stored = read_stored(checkpoint.folder, pickle=options.trust_pickle)
+    device = choose_device(options.device)
+    try:
+        network = load_headed(checkpoint, stored, dtype=choose_dtype(options.dtype, device))
+    except ScorerError as error:
+        seen = str(error).rpartition("; ")[0] or str(error)
+        raise ScorerError(
+            f"{seen}; a process reward model has outputs for every token: of a language model give"
+            " -o tokens=GOOD,BAD"
+        ) from None
+    with foreign(checkpoint.place, "model"):
+        return Stepwise(network.backbone, network.reward_head).to(device).eval()
 
 
 def _load(checkpoint: Checkpoint, loader: Any) -> Any:

@@ -1,5 +1,6 @@
 """The command that made a result, from its record; and whether it makes the same one again."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ def reproduced(before: Result, after: Result) -> Reproduced:
     moved = [
         name
         for name, item in {**before.averages, **before.sections}.items()
-        if (again := after.find(name)) is None or again.accuracy != item.accuracy
+        if (again := after.find(name)) is None
+        or not math.isclose(again.accuracy, item.accuracy, rel_tol=1e-9)
     ]
     differences = [_difference(one, other) for one, other in pairs]
     known = [difference for difference in differences if difference is not None]
