@@ -121,10 +121,15 @@ def _report_bug(ctx: click.Context) -> NoReturn:
     ctx.exit(BUG)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RMBENCH"},
+)
 @click.version_option(package_name="rmbench")
 def main() -> None:
     """Tell how good a reward model is, and how far to trust the number.
+
+    Every option has a variable too: --alpha of check is RMBENCH_CHECK_ALPHA.
 
     \b
     Exit codes:

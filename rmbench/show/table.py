@@ -382,7 +382,27 @@ def _meanings(suite: Suite, result: Result) -> list[str]:
         for average in suite.averages
         if average.name in result.averages
     ]
-    return [*meanings, *_weightings(suite, result)]
+    return [*meanings, *_weightings(suite, result), *_unlike_wins(suite, result)]
+
+
+def _unlike_wins(suite: Suite, result: Result) -> list[str]:
+    """Say where the accuracy is not the share that was won, and why."""
+    rows = [*result.sections.items(), *result.averages.items()]
+    notes = []
+    for name, item in rows:
+        if not item.n or percent((item.wins or 0) / item.n) == percent(item.accuracy):
+            continue
+        tie = suite.credit.credit_of_tie if suite.credit.rule == "pair" else 0.0
+        with_ties = ((item.wins or 0) + tie * (item.ties or 0)) / item.n
+        if percent(with_ties) == percent(item.accuracy):
+            why = f"each tie earns {tie:g}"
+        elif suite.credit.rules <= {"pair"}:
+            why = "its parts weigh other than by their comparisons"
+        else:
+            why = "comparisons can earn a part of the credit, and parts weigh as the suite says"
+        won = percent((item.wins or 0) / item.n)
+        notes.append(f"{name}: {item.wins or 0:,} of {item.n:,} won are {won} %; {why}")
+    return notes
 
 
 def _weightings(suite: Suite, result: Result) -> list[str]:
