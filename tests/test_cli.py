@@ -599,3 +599,11 @@ def test_help_names_every_command() -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert rmbench("--version").stdout == f"rmbench, version {VERSION}\n"
+
+
+def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RMBENCH_RUN_MODEL", "length")
+    monkeypatch.setenv("RMBENCH_RUN_NAME", "by variable")
+    assert "mini (not for ranking models): by variable" in rmbench("run").stdout
+    monkeypatch.setenv("RMBENCH_SUITES_LIST_FORMAT", "json")
+    assert json.loads(rmbench("suites", "list").stdout)["title"] == "Suites"

@@ -489,3 +489,20 @@ def test_data_formats_have_a_cells_value_and_the_others_its_text(
         assert lines[0].split(",")[1:] == list(columns)
         assert lines[1].split(",")[1:] == [str(value) for value in columns.values()]
         assert text in format_table(table, "table")
+
+
+def test_a_number_of_wins_that_is_not_the_accuracy_has_its_reason_beside_it() -> None:
+    # 9 of 10 and 10 of 30: 19 of 40 are won, and the mean of both sections is 61.67 %.
+    one = Accuracy(accuracy=0.9, low=0.6, high=0.98, n=10, wins=9, ties=0)
+    two = Accuracy(accuracy=1 / 3, low=0.19, high=0.51, n=30, wins=10, ties=0)
+    mean = Accuracy(accuracy=(0.9 + 1 / 3) / 2, low=0.4, high=0.8, n=40, wins=19, ties=0)
+    pooled = Accuracy(accuracy=19 / 40, low=0.3, high=0.6, n=40, wins=19, ties=0)
+    result = a_result(
+        sections={"A": one, "B": two},
+        averages={"pooled": pooled, "both": mean},
+        subsets={"a": one, "b": two},
+    )
+    notes = result_table(result, SUITE).notes
+    assert [note for note in notes if " won of " in note] == [
+        "both: 19 won of 40 are 47.50 %; its parts weigh other than by their comparisons"
+    ]

@@ -121,15 +121,25 @@ def _report_bug(ctx: click.Context) -> NoReturn:
     ctx.exit(BUG)
 
 
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Give every option a variable of the environment, called after the option as it is typed."""
+    for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        _name_variables(inner, f"{prefix}_{name.upper()}")
+    for param in command.params:
+        if isinstance(param, click.Option) and param.envvar is None:
+            flag = max(param.opts, key=len).lstrip("-")
+            param.envvar = f"{prefix}_{flag.replace('-', '_').upper()}"
+
+
 @click.group(
     cls=_Group,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RMBENCH"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="rmbench")
 def main() -> None:
     """Tell how good a reward model is, and how far to trust the number.
 
-    Every option has a variable too: --alpha of check is RMBENCH_CHECK_ALPHA.
+    Every option has a variable too: that of check --alpha is RMBENCH_CHECK_ALPHA.
 
     \b
     Exit codes:
@@ -157,3 +167,4 @@ for _command in (
     cache,
 ):
     main.add_command(_command)
+    _name_variables(_command, f"RMBENCH_{str(_command.name).upper()}")

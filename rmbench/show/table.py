@@ -386,22 +386,16 @@ def _meanings(suite: Suite, result: Result) -> list[str]:
 
 
 def _unlike_wins(suite: Suite, result: Result) -> list[str]:
-    """Say where the accuracy is not the share that was won, and why."""
-    rows = [*result.sections.items(), *result.averages.items()]
+    """Say where the accuracy is not what was won and tied, and why; of ties the audit tells."""
+    tie = suite.credit.credit_of_tie if suite.credit.rule == "pair" else 0.0
+    why = "its parts weigh other than by their comparisons"
+    if not suite.credit.rules <= {"pair"}:
+        why = "comparisons can earn a part of the credit"
     notes = []
-    for name, item in rows:
-        if not item.n or percent((item.wins or 0) / item.n) == percent(item.accuracy):
-            continue
-        tie = suite.credit.credit_of_tie if suite.credit.rule == "pair" else 0.0
-        with_ties = ((item.wins or 0) + tie * (item.ties or 0)) / item.n
-        if percent(with_ties) == percent(item.accuracy):
-            why = f"each tie earns {tie:g}"
-        elif suite.credit.rules <= {"pair"}:
-            why = "its parts weigh other than by their comparisons"
-        else:
-            why = "comparisons can earn a part of the credit, and parts weigh as the suite says"
-        won = percent((item.wins or 0) / item.n)
-        notes.append(f"{name}: {item.wins or 0:,} of {item.n:,} won are {won} %; {why}")
+    for name, item in (*result.sections.items(), *result.averages.items()):
+        wins, n = item.wins or 0, item.n or 0
+        if n and percent((wins + tie * (item.ties or 0)) / n) != percent(item.accuracy):
+            notes.append(f"{name}: {wins:,} won of {n:,} are {percent(wins / n)} %; {why}")
     return notes
 
 
