@@ -148,7 +148,7 @@ def _check_subsets(rows: Sequence[ScoreRow], suite: Suite) -> None:
     known = {subset for section in suite.sections for subset in section.subsets}
     for row in rows:
         subset = _subset(row)
-        if known and subset not in known:
+        if not suite.is_named(subset):
             raise DataError(
                 f'{row.place}: subset "{subset}" is not in suite {suite.name};'
                 f" {did_you_mean(subset, known)}"
@@ -176,6 +176,11 @@ def _by_order(rows: Sequence[ScoreRow], target: _Target) -> list[str]:
             " whole run can be joined in its order"
         )
     for row, comparison in zip(rows, target.feed, strict=True):
+        if row.subset not in (None, comparison.subset):
+            raise DataError(
+                f'{row.place}: subset "{row.subset}" where the data has "{comparison.id}"; the rows'
+                " are not in its order"
+            )
         responses = (comparison.chosen[0], comparison.rejected[0])
         for text, response in zip(row.texts or (), responses, strict=row.texts is not None):
             if response.strip() not in text:
@@ -284,7 +289,7 @@ def _subsets(ids: Sequence[str], target: _Target) -> list[str]:
         by_id = dict(zip(target.contents.ids, target.contents.subsets, strict=True))
         return [by_id[identity] for identity in ids]
     known = {subset for section in target.suite.sections for subset in section.subsets}
-    if not known:
+    if not known or any(name.endswith("*") for name in known):
         return [identity.rpartition("/")[0] for identity in ids]
     return [
         max((name for name in known if identity.startswith(f"{name}/")), key=len)

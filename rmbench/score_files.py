@@ -9,10 +9,13 @@ Three kinds of file are read, each also gzip'd:
   either are taken in the order of the suite's data.
 * The same as one JSON file: a list of such lines, or an object with a list for each of their keys,
   as RewardBench's scripts write it.
+  Of RewardBench 2 a row has ``scores``, the right answers' first, and ``num_correct``. JudgeBench's
+  outputs of reward models have both scores of a pair, and its label.
 * RewardBench's result JSON, which has accuracies only: it becomes a published result.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,6 +29,7 @@ from rmbench.suite.formats import lines_of, open_bytes
 __all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
 
 SHOWN: Final = 60
+OF_MODEL: Final = "model of all rows"
 _SCORES: Final = ("scores_chosen", "chosen", "scores")
 MAX_LINE_BYTES: Final = 64 * 2**20
 Sides = tuple[tuple[float, ...], tuple[float, ...]]
@@ -59,6 +63,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     content = _whole(path)
     if isinstance(content, dict) and any(isinstance(content.get(key), list) for key in _SCORES):
         content = _turned(path, content)
+        if isinstance(content, list) and all("subset" in row for row in content):
+            content = _with_ids(content)
     if not isinstance(content, list):
         yield from _lines(path)
         return
@@ -81,7 +87,10 @@ def _turned(path: Path, columns: Mapping[str, Any]) -> Any:
             f" ({', '.join(f'{key} {len(value)}' for key, value in list(lists.items())[:6])});"
             " each needs one entry per comparison"
         )
-    return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
+    named = {OF_MODEL: columns["model"]} if isinstance(columns.get("model"), str) else {}
+    return [
+        dict(zip(lists, cells, strict=True)) | named for cells in zip(*lists.values(), strict=True)
+    ]
 
 
 def _parse(place: str, line: bytes) -> Any:
@@ -138,8 +147,54 @@ def read_score_rows(path: Path) -> Iterator[ScoreRow]:
         )
 
 
+def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with their ids as far as these can be trusted.
+
+    Ids that repeat within a subset are counted on where their order leaves one reading; else all
+    are left out, so that rows are joined in the order of the data.
+    """
+    found = []
+    for row, identity in zip(rows, _trusted(rows), strict=True):
+        rest = {key: value for key, value in row.items() if key not in ("id", "uid")}
+        found.append(rest if identity is None else {**rest, "id": identity})
+    return found
+
+
+def _trusted(rows: list[dict[str, Any]]) -> list[str | None]:
+    """Return the ids of rows, mended where they repeat; all None where that has not one reading."""
+    places: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        places.setdefault(str(row["subset"]), []).append(number)
+    found: list[str | None] = [None] * len(rows)
+    for numbers in places.values():
+        ids = _mended([str(rows[number].get("uid", rows[number].get("id"))) for number in numbers])
+        if ids is None:
+            return [None] * len(rows)
+        for number, identity in zip(numbers, ids, strict=True):
+            found[number] = identity
+    return found
+
+
+def _mended(ids: list[str]) -> list[str] | None:
+    """Return a subset's ids, counted on where some repeat; None where they do not say from what."""
+    times = Counter(ids)
+    if len(times) == len(ids):
+        return ids
+    once = [(i, name) for i, name in enumerate(ids) if times[name] == 1]
+    if not once or not all(name.isdecimal() for name in ids):
+        return None
+    starts = {int(name) - i for i, name in once}
+    if len(starts) != 1:
+        return None
+    (start,) = starts
+    return [str(start + i) for i in range(len(ids))]
+
+
 def _identity(place: str, content: Mapping[str, Any], subset: str | None) -> str | None:
     value = content.get("uid", content.get("id"))
+    if value is None and "judgments" in content:  # JudgeBench's outputs
+        parts = [content.get(key) for key in ("response_model", "source", "pair_id")]
+        return "/".join(map(str, parts)) if all(parts) else None
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -155,17 +210,52 @@ def _texts(content: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _scores(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
+    if "judgments" in content:
+        return _of_judgebench(place, content)
     by_model = content.get("scores")
+    if isinstance(by_model, list) and "num_correct" in content:
+        return {_model(content): _right_first(place, by_model, content["num_correct"])}
     if isinstance(by_model, dict) and by_model:
         return {name: _split(place, name, values) for name, values in by_model.items()}
     for chosen, rejected in (("scores_chosen", "scores_rejected"), ("chosen", "rejected")):
         if chosen in content and rejected in content:
             sides = (content[chosen], content[rejected])
-            return {None: (_side(place, chosen, sides[0]), _side(place, rejected, sides[1]))}
+            return {
+                _model(content): (_side(place, chosen, sides[0]), _side(place, rejected, sides[1]))
+            }
     raise DataError(
         f"{place}: no scores; it needs chosen and rejected, scores_chosen and scores_rejected, or"
         " scores by model"
     )
+
+
+def _model(content: Mapping[str, Any]) -> str | None:
+    name = content.get(OF_MODEL)
+    return name if isinstance(name, str) and name.strip() else None
+
+
+def _right_first(place: str, scores: list[Any], right: Any) -> Sides:
+    """Return both sides of RewardBench 2's scores, of which the right answers' come first."""
+    if type(right) is not int or not 0 < right < len(scores):
+        raise DataError(f"{place}: num_correct must be from 1 to {len(scores) - 1}; copy it again")
+    return _side(place, "scores", scores[:right]), _side(place, "scores", scores[right:])
+
+
+def _of_judgebench(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
+    """Return the scores of JudgeBench's first game of a pair, A's before B's."""
+    try:
+        game = content["judgments"][0]["judgment"]
+        first, second = game["scores"]
+        name = game["judge_model"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise DataError(
+            f"{place}: no scores of two responses in judgments; only outputs of reward models have"
+            " them"
+        ) from None
+    if content.get("label") not in ("A>B", "B>A"):
+        raise DataError(f'{place}: label must be "A>B" or "B>A"')
+    sides = (first, second) if content["label"] == "A>B" else (second, first)
+    return {str(name): (_side(place, "scores", sides[0]), _side(place, "scores", sides[1]))}
 
 
 def _split(place: str, model: str, values: Any) -> Sides:

@@ -470,3 +470,79 @@ def test_columns_of_scores_that_are_not_equally_long_are_refused(tmp_path: Path)
     path.write_text(json.dumps({"id": ["a/0"], "scores_chosen": [1, 2], "scores_rejected": [0]}))
     with pytest.raises(DataError, match="the columns are not equally long"):
         import_results(path, SMALL, model="m")
+
+
+# --- RewardBench 2's columns, and JudgeBench's outputs -------------------------------------------
+
+
+def columns_of(test_data: Path, model: str) -> dict[str, Any]:
+    """Return made-up scores in the layout in which RewardBench 2's are published."""
+    with gzip.open(test_data / "golden_rewardbench2_scores.jsonl.gz", "rt") as stream:
+        rows = [json.loads(line) for line in stream]
+    return {
+        "model": f"org/{model}",
+        "model_type": "Seq. Classifier",
+        "id": [row["id"] for row in rows],
+        "subset": [row["subset"] for row in rows],
+        "num_correct": [row["num_correct"] for row in rows],
+        "scores": [row["scores"][model] for row in rows],
+    }
+
+
+def from_columns(folder: Path, content: dict[str, Any]) -> Result:
+    path = folder / "scores.json"
+    path.write_text(json.dumps(content))
+    suite = load_suite("rewardbench-2")
+    source = suite.source.model_copy(update={"comparisons": len(content["id"])})
+    (result,) = import_results(path, suite.model_copy(update={"source": source}))
+    return result
+
+
+def test_rewardbench_2_is_read_from_columns_with_the_number_of_its_authors(
+    tmp_path: Path, test_data: Path
+) -> None:
+    result = from_columns(tmp_path, columns_of(test_data, "strong"))
+    assert result.model["id"] == "org/strong"
+    assert f"{result.averages['mean'].accuracy:.5f}" == "0.94509"
+
+
+def test_ids_that_repeat_are_counted_on_where_one_reading_fits(
+    tmp_path: Path, test_data: Path
+) -> None:
+    content = columns_of(test_data, "coarse")
+    whole = from_columns(tmp_path, content)
+    places = [i for i, name in enumerate(content["subset"]) if name == "Factuality"]
+    for number, place in enumerate(places[:10]):  # as in most published files
+        content["id"][place] = str(30 + number)
+    assert from_columns(tmp_path, content).averages == whole.averages
+    content["id"] = ["7"] * len(content["id"])
+    with pytest.raises(DataError, match="--data PATH"):
+        from_columns(tmp_path, content)
+
+
+@pytest.mark.parametrize("right", [0, 4, True, "1"])
+def test_a_number_of_right_answers_that_cannot_be_is_told(
+    right: Any, tmp_path: Path, test_data: Path
+) -> None:
+    content = columns_of(test_data, "weak")
+    content["num_correct"][0] = right
+    with pytest.raises(DataError, match=r"entry 1: num_correct must be from 1 to 3"):
+        from_columns(tmp_path, content)
+
+
+def test_judgebench_outputs_of_reward_models_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "jb.jsonl"
+    lines = []
+    for number, label in enumerate(["A>B", "B>A", "A>B"]):
+        scores = [[1.5, 0.5], [1.5, 0.5], [0.5, 0.5]][number]
+        game = {"judgment": {"judge_model": "org/rm", "scores": scores}, "decision": "A>B"}
+        line = {"pair_id": f"p{number}", "source": "mmlu-pro-law", "label": label}
+        lines.append(line | {"response_model": "gpt-4o-2024-05-13", "judgments": [game]})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (result,) = import_results(path, load_suite("judgebench"))
+    assert (result.model["id"], result.partial) == ("org/rm", 3)
+    found = result.sections["GPT-4o Knowledge"]
+    assert (found.n, found.wins, found.ties) == (3, 1, 1)
+    path.write_text(json.dumps(lines[0] | {"judgments": []}))
+    with pytest.raises(DataError, match="no scores of two responses in judgments"):
+        import_results(path, load_suite("judgebench"))
