@@ -244,8 +244,56 @@ def test_the_recheck_counts_the_comparisons_that_the_lone_forward_decides_otherw
     names = ["a/1, chosen", "a/1, rejected", "a/2, chosen", "a/2, rejected"]
     rewards = [1.0, 0.5, 3.0, 1.0]
     truth = [0.4, 0.5, 3.0, 1.0]  # the first comparison is lost, not won
-    found = recheck(group(names, rewards), rewards, lambda numbers: [truth[i] for i in numbers])
-    assert found == {"comparisons": 2, "difference": pytest.approx(0.6), "flipped": 1}
+    found = recheck(
+        group(names, rewards), rewards, lambda numbers: [truth[i] for i in numbers], tolerance=1e-4
+    )
+    assert found.is_fault
+    assert found.difference == pytest.approx(0.6)
+    # The margins of both are among the smallest.
+    assert found.close == {"comparisons": 2, "difference": pytest.approx(0.6), "flipped": 1}
+    assert found.spread == {"comparisons": 0, "difference": 0.0, "flipped": 0}
+
+
+@pytest.mark.parametrize(("tolerance", "is_fault"), [(0.001, False), (0.0001, True)])
+def test_a_turned_comparison_is_a_fault_beyond_the_tolerance(
+    tolerance: float, is_fault: bool
+) -> None:
+    names = ["a/1, chosen", "a/1, rejected"]
+    rewards, truth = [1.0, 1.0005], [1.0005, 1.0]
+    found = recheck(
+        group(names, rewards),
+        rewards,
+        lambda numbers: [truth[i] for i in numbers],
+        tolerance=tolerance,
+    )
+    assert (found.close["flipped"], found.is_fault) == (1, is_fault)
+
+
+class Fading:
+    """Lets an engine's fast ways be right on its proof and wrong behind it."""
+
+    def __init__(self, engine: Any, ways: set[str]) -> None:
+        self.start, self.ways, self.calls = engine.ways.start, ways, 0
+
+    def __call__(self, way: str, unit: Any, asks: Any) -> Any:
+        found = self.start(way, unit, asks)
+        self.calls += way in self.ways
+        if way in self.ways and self.calls > 1:
+            for _, values in found._parts:
+                values.mul_(-1)
+        return found
+
+
+def test_rewards_that_the_lone_forward_contradicts_are_all_scored_anew(good: Path) -> None:
+    expected = evaluate("mini", load_scorer(str(good)), limit=40)
+    scorer = load_classifier(str(good), ModelOptions(batch_tokens=128))
+    engine = scorer.engine
+    engine.ways.start = Fading(engine, {"packed"})  # type: ignore[method-assign]
+    found = evaluate("mini", scorer, limit=40)
+    assert found.audit["batching"] == "hidden"
+    assert found.audit["contradicted"]["packed"] > 0.1
+    assert not found.audit["rechecked"]["flipped"]
+    assert found.averages["pooled"].accuracy == expected.averages["pooled"].accuracy
 
 
 def test_only_ties_and_near_ties_are_scored_exactly() -> None:

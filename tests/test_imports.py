@@ -152,6 +152,7 @@ def test_no_error_is_swallowed_unnamed() -> None:
                 ("scorers/calls.py", "Exception"),  # raised once what is under way has answered
                 ("scorers/calls.py", "BaseException"),  # handed from a thread to who waits for it
                 ("checkpoint/child.py", "BaseException"),  # answered to whoever started the process
+                ("engine/workers.py", "Exception"),  # answered to whoever started the process
                 ("errors.py", "BaseException"),  # enclosed(): says what a foreign file broke
             }
             if (label(path), caught) in allowed:

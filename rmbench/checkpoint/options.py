@@ -81,6 +81,12 @@ class ModelOptions(Options):
         flag=True,
         moves="nothing",
     )
+    workers: Annotated[int, Field(ge=1)] = option(
+        1,
+        help="Processes that compute, each with the model; on CUDA each has a GPU of its own.",
+        flag=True,
+        moves="nothing",
+    )
     trust_remote_code: bool = option(False, help="Run code from the model's repository.", flag=True)
     trust_pickle: bool = option(
         False, help="Load pickle weights, which can run code.", flag=True, moves="nothing"

@@ -207,10 +207,16 @@ def check_labels(checkpoint: Checkpoint, network: Any) -> Check:
 
 
 def choose_dtype(choice: str, device: torch.device) -> str:
-    """Return the dtype that ``auto`` means on a device, or the one that was chosen."""
+    """Return the dtype that ``auto`` means on a device, or the one that was chosen.
+
+    NVIDIA's GPUs before compute capability 8 multiply float16 fast, and bfloat16 only in emulation.
+    """
     if choice != "auto":
         return choice
-    return "bfloat16" if device.type == "cuda" else "float32"
+    if device.type != "cuda":
+        return "float32"
+    is_old = torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
+    return "float16" if is_old else "bfloat16"
 
 
 def choose_device(choice: str) -> torch.device:

@@ -7,13 +7,19 @@ context is lost: whatever is tried on it next fails too, far from the cause, so 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from rmbench.errors import ScorerError
 
-__all__ = ["ends_the_process", "free_memory", "is_out_of_memory", "one_message"]
+__all__ = [
+    "ShortOfMemoryError",
+    "ends_the_process",
+    "free_memory",
+    "is_out_of_memory",
+    "one_message",
+]
 
 # cuBLAS, cuDNN, Apple's Metal and the CPU's allocator have errors of their own for it.
 _MEMORY: Final = (
@@ -73,3 +79,15 @@ def free_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+class ShortOfMemoryError(Exception):
+    """Memory ran out while a unit was computed.
+
+    Attributes:
+        unit: which.
+    """
+
+    def __init__(self, unit: Any) -> None:
+        super().__init__()
+        self.unit = unit

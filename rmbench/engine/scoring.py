@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,17 @@ import torch
 
 from rmbench.cache import Cache, make_key
 from rmbench.engine.budget import choose_batch_tokens
-from rmbench.engine.failures import free_memory, is_out_of_memory, one_message
+from rmbench.engine.failures import (
+    ShortOfMemoryError,
+    free_memory,
+    is_out_of_memory,
+    one_message,
+)
 from rmbench.engine.proof import Proof, prove
 from rmbench.engine.reading import Ask, Reading, Reward
 from rmbench.engine.units import Planner, Unit, too_long
 from rmbench.engine.ways import Pending, Values, Ways, plain_attention
+from rmbench.engine.workers import Job, Workers
 
 __all__ = ["Engine", "Progress", "Scoring", "device_name"]
 
@@ -29,6 +36,8 @@ Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int], None]
 """Called after every batch with the tokens done so far, of all that were given."""
+
+_T = TypeVar("_T")
 
 AHEAD: Final = {"cuda": 1}
 """Units begun on a device before the values of the one before them are asked for."""
@@ -80,6 +89,7 @@ class Engine:
         cache: rewards computed before, and where new ones go batch by batch.
         scope: what determines a reward besides the token ids; part of the cache's keys.
         reading: what is read; None for the reward of a sequence classifier with one logit.
+        job: other processes that compute too; None for this one alone.
     """
 
     def __init__(  # noqa: PLR0913
@@ -91,6 +101,7 @@ class Engine:
         cache: Cache | None = None,
         scope: bytes = b"",
         reading: Reading | None = None,
+        job: Job | None = None,
     ) -> None:
         self.model = model
         self.device = torch.device(model.device)
@@ -103,6 +114,7 @@ class Engine:
             model.config, device=self.device, dtype=model.dtype
         )
         self.planner = Planner(tokens, device=self.device, frequencies=self.ways.frequencies)
+        self.workers = None if job is None or not job.devices else Workers(job)
         self.excluded: set[str] = set()
         self._done = 0
         self._proof = Proof(way="alone")
@@ -122,6 +134,11 @@ class Engine:
         """Backbone and head of a model that reads one token, else None."""
         return getattr(self.reading, "readout", None)
 
+    @property
+    def proof(self) -> Proof:
+        """How the last call computed, and how that was proven."""
+        return self._proof
+
     def environment(self) -> dict[str, Any]:
         """Return what can move a value's last digits: device, kernel, batch, build of PyTorch."""
         kernel = self.ways.kernel if self._proof.way == "fused" else None
@@ -130,7 +147,13 @@ class Engine:
             "kernel": None if kernel is None else kernel.name,
             "batch_tokens": self.batch_tokens,
             "torch_build": torch.__version__,
+            "workers": 1 + (0 if self.workers is None else self.workers.counted),
         }
+
+    def close(self) -> None:
+        """End the other processes, if there are any."""
+        if self.workers is not None:
+            self.workers.close()
 
     def score(self, sequences: Sequence[Ids]) -> Scoring:
         """Return the rewards of token sequences; equal sequences are computed once.
@@ -192,10 +215,6 @@ class Engine:
         self.excluded.add(self._proof.way)
         return self._proof.way != "alone"
 
-    def tolerance_of(self, way: str) -> float:
-        """Return how far a reward may be from the lone forward's without being at fault."""
-        return self._proof.tolerance if way != "alone" else 0.0
-
     def _computing(self) -> ExitStack:
         """Return what surrounds all that is computed."""
         stack = ExitStack()
@@ -209,17 +228,24 @@ class Engine:
         seen, values, seconds = _Seen(), list[Values](), 0.0
         self.ways.computed = self._done = 0
         self._proof = Proof(way="alone")
+        if self.workers is not None:
+            self.workers.begin()
         for window in windows:
             start = time.perf_counter()
             fresh, counts = seen.add(window)
             with self._computing():
                 if fresh and not values:
-                    self._proof = prove(self.ways, self.planner, fresh, self.excluded)
+                    self._prove(fresh)
                 again = [ask.ids.size * count for ask, count in zip(fresh, counts, strict=True)]
                 self._done += _tokens(window) - sum(again)
                 values += self._run(self._proof.way, fresh, counts)
             seconds += time.perf_counter() - start
         return values, seen, seconds
+
+    def _prove(self, asks: Sequence[Ask]) -> None:
+        self._proof = prove(self.ways, self.planner, asks, self.excluded)
+        if self.workers is not None:
+            self.workers.check(self.ways, self._proof.way, self.planner, asks)
 
     # --- all sequences, unit by unit -------------------------------------------------------------
 
@@ -234,14 +260,11 @@ class Engine:
         sequences = [ask.ids for ask in asks]
         keys = [make_key(self.scope, ask.content) for ask in asks]
         values = self._known(keys)
-        flight = _Flight(AHEAD.get(self.device.type, 0))
-        todo = self._plan(way, sequences, range(len(asks)))
-        while todo or flight.units:
+        todo = self.planner.plan(way, sequences, range(len(asks)))
+        while todo:
+            left = {unit.name: unit for unit in todo}
             try:
-                if todo:
-                    flight.begin(todo[-1], self._begin(way, todo[-1], asks, values))
-                    todo.pop()
-                for unit, fresh in flight.land(wait=not todo):
+                for unit, fresh in self._computed(way, todo, asks, values):
                     new = {
                         i: x for i, x in zip(unit.indices, fresh, strict=True) if i not in values
                     }
@@ -249,28 +272,41 @@ class Engine:
                     values |= new
                     self._done += sum(sequences[i].size * counts[i] for i in unit.indices)
                     self._tell()
-                continue
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
+                    del left[unit.name]
+                break
+            except ShortOfMemoryError as error:
+                failed = error.unit
             # The others of this size would not fit either.
-            failed = [*flight.clear(), *todo[::-1]]
-            self.planner.shrink(failed[0], sequences)
+            self.planner.shrink(failed, sequences)
             free_memory(self.device)
-            todo = self._plan(way, sequences, [i for unit in failed for i in unit.indices])
+            rest = [i for unit in left.values() for i in unit.indices]
+            todo = self.planner.plan(way, sequences, rest)
         return [values[i] for i in range(len(asks))]
 
-    def _plan(self, way: str, sequences: Sequence[Ids], indices: Sequence[int]) -> list[Unit]:
-        """Return the units, the one to be computed first at the end."""
-        return self.planner.plan(way, sequences, indices)[::-1]
+    def _computed(
+        self, way: str, todo: Sequence[Unit], asks: Sequence[Ask], values: Mapping[int, Values]
+    ) -> Iterator[tuple[Unit, list[Values]]]:
+        """Yield units with their values: those at hand first, then the others as they are done.
 
-    def _begin(
-        self, way: str, unit: Unit, asks: Sequence[Ask], values: Mapping[int, Values]
-    ) -> Pending | list[Values]:
-        if all(i in values for i in unit.indices):
-            return [values[i] for i in unit.indices]
-        ready = self._proof.ready.get(unit.name)
-        return self.ways.start(way, unit, asks) if ready is None else ready
+        Raises:
+            ShortOfMemoryError: a unit did not fit.
+        """
+        fresh = []
+        for unit in todo:
+            if all(i in values for i in unit.indices):
+                yield unit, [values[i] for i in unit.indices]
+            elif unit.name in self._proof.ready:
+                yield unit, self._proof.ready[unit.name]
+            else:
+                fresh.append(unit)
+        if self.workers is not None:
+            yield from self.workers.compute(self.ways, way, fresh, asks)
+            return
+        flight = _Flight(AHEAD.get(self.device.type, 0))
+        for unit in fresh:
+            flight.begin(unit, partial(self.ways.start, way, unit, asks))
+            yield from flight.land(wait=False)
+        yield from flight.land(wait=True)
 
     def _known(self, keys: Sequence[bytes]) -> dict[int, Values]:
         known = self.cache.get_rewards(keys) if self.cache is not None else {}
@@ -298,26 +334,27 @@ class _Flight:
     """Units that a device has begun, in their order."""
 
     def __init__(self, ahead: int) -> None:
-        self.ahead = ahead
-        self.units: list[tuple[Unit, Pending | list[Values]]] = []
+        self._ahead = ahead
+        self._begun: list[tuple[Unit, Pending]] = []
 
-    def begin(self, unit: Unit, values: Pending | list[Values]) -> None:
-        """Add a unit whose values are being computed."""
-        self.units.append((unit, values))
+    def begin(self, unit: Unit, start: Callable[[], Pending]) -> None:
+        """Begin a unit."""
+        self._begun.append((unit, _unless_short(unit, start)))
 
     def land(self, *, wait: bool) -> Iterator[tuple[Unit, list[Values]]]:
         """Yield the units that are done; all of them with ``wait``."""
-        while len(self.units) > (0 if wait else self.ahead):
-            unit, values = self.units[0]
-            found = values.get() if isinstance(values, Pending) else values
-            self.units.pop(0)
-            yield unit, found
+        while len(self._begun) > (0 if wait else self._ahead):
+            unit, pending = self._begun.pop(0)
+            yield unit, _unless_short(unit, pending.get)
 
-    def clear(self) -> list[Unit]:
-        """Forget all units and return them."""
-        units = [unit for unit, _ in self.units]
-        self.units = []
-        return units
+
+def _unless_short(unit: Unit, compute: Callable[[], _T]) -> _T:
+    try:
+        return compute()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    raise ShortOfMemoryError(unit)
 
 
 class _Seen:

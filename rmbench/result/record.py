@@ -86,6 +86,8 @@ class _Audit(TypedDict, total=False):
     below_chance: bool
     warnings: dict[Text, Text]
     refused_batching: dict[Text, Any]
+    contradicted: dict[Text, float]
+    proof: dict[Text, Any]
     rechecked: dict[Text, Any] | None
     exact: dict[Text, Any] | None
 

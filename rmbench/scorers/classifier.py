@@ -2,7 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,9 +27,12 @@ from rmbench.checkpoint.outputs import turns_sign
 from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.checkpoint.tokenizer_findings import watched
 from rmbench.checkpoint.weights import Loaded, choose_dtype, load_weights
+from rmbench.engine.packing import window_sizes
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
+from rmbench.engine.reading import Reward
 from rmbench.engine.scoring import Engine, Scoring
+from rmbench.engine.workers import Job
 from rmbench.errors import ScorerError
 from rmbench.files import Stamp
 from rmbench.scorers.again import group, recheck, recheck_exactly
@@ -83,20 +88,23 @@ class Classifier:
         compared = watched(
             conversations, self.tokenizer, self.template, self.checkpoint.text_folder
         )
-        with EncodingAhead(encoder, compared, accept=accept) as ahead:
+        with closing(self.engine), EncodingAhead(encoder, compared, accept=accept) as ahead:
             self.engine.progress = lambda _: ahead.check()
             self.engine.cache = cast(Any, inputs)
             scoring = self.engine.score_windows(ahead.windows())
             encoded = ahead.finish()
-        kept = [i for i, ids in enumerate(encoded.sequences) if ids is not None]
-        rewards: list[float | None] = [None] * len(encoded.sequences)
-        for i, reward in zip(kept, scoring.rewards, strict=True):
-            rewards[i] = float(reward)
-        inputs.record_rest({i: reward for i, reward in enumerate(rewards) if reward is not None})
+        self.engine.progress = self.engine.cache = None
+        scoring, checked = self._until_sound(encoded, scoring)
+        rewards = _by_question(encoded, scoring)
+        answers = {i: reward for i, reward in enumerate(rewards) if reward is not None}
+        if checked["contradicted"]:
+            ledger.record(answers)  # in place of those that were contradicted
+        else:
+            inputs.record_rest(answers)
         return Facts(
-            audit=self._audit(encoded, scoring, kept) | self._recheck(encoded, rewards),
+            audit=self._audit(encoded, scoring) | checked | self._exact(encoded, rewards),
             timing={"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring),
-            environment={"device": _device_name(self.engine.device)},
+            environment=self.engine.environment(),
             unanswered=dict.fromkeys(inputs.dropped, "longer than the model's limit"),
             inputs=inputs.numbers,
         )
@@ -106,8 +114,32 @@ class Classifier:
         """Number of token ids that the model has an embedding for; None where it does not tell."""
         return count_embeddings(self.engine.model)
 
-    def _audit(self, encoded: Encoded, scoring: Scoring, kept: Sequence[int]) -> dict[str, Any]:
-        first = _kept(encoded, kept[:1])
+    def _until_sound(self, encoded: Encoded, scoring: Scoring) -> tuple[Scoring, dict[str, Any]]:
+        """Check some comparisons alone; where they contradict, score all anew in a slower way.
+
+        Returns:
+            The scoring that stands, and for the audit what the check said of it and which ways it
+            contradicted, each with the largest difference of a reward.
+        """
+        contradicted: dict[str, float] = {}
+        while True:
+            rewards = _by_question(encoded, scoring)
+            found = recheck(
+                group(encoded.names, rewards),
+                rewards,
+                lambda numbers: self.engine.score_alone(_kept(encoded, numbers)),
+                tolerance=scoring.proof.tolerance,
+                dtype=str(self.info.settings["dtype"]),
+            )
+            if not found.is_fault or scoring.way == "alone":
+                return scoring, {"rechecked": found.describe(), "contradicted": contradicted}
+            contradicted[scoring.way] = found.difference
+            self.engine.fall_back()
+            kept = [ids for ids in encoded.sequences if ids is not None]
+            scoring = self.engine.score_windows(_windows(kept))
+
+    def _audit(self, encoded: Encoded, scoring: Scoring) -> dict[str, Any]:
+        first = [ids for ids in encoded.sequences if ids is not None][:1]
         places = [check_place(self.engine, self.tokenizer, ids.tolist()) for ids in first]
         found = (*self.checks, *places)
         warnings = {check.name: check.seen for check in found if check.status == WARNING}
@@ -120,6 +152,12 @@ class Classifier:
             "warnings": warnings,
             "batching": scoring.way,
             "difference": round(scoring.difference, 9),
+            "proof": {
+                "tokens": scoring.proof.tokens,
+                "state": _rounded(scoring.proof.state),
+                "limit": _rounded(scoring.proof.limit),
+                "floor": _rounded(scoring.proof.floor),
+            },
             # JSON has no infinity: null is a way that this model does not allow.
             "refused_batching": {
                 way: round(difference, 9) if math.isfinite(difference) else None
@@ -142,29 +180,40 @@ class Classifier:
             "share_of_matrix_rate": achieved / rate,
         }
 
-    def _recheck(self, encoded: Encoded, rewards: Sequence[float | None]) -> dict[str, Any]:
-        """Return what the lone forward says of some comparisons, and of all close ones if asked."""
-        pairs = group(encoded.names, rewards)
-
-        def alone(numbers: Sequence[int]) -> list[float]:
-            return self.engine.score_alone(_kept(encoded, numbers))
+    def _exact(self, encoded: Encoded, rewards: Sequence[float | None]) -> dict[str, Any]:
+        """Return what float32 says of all close comparisons, if that was asked for."""
+        if self.options.audit != "exact":
+            return {}
+        dtype = str(self.info.settings["dtype"])
 
         def exactly(numbers: Sequence[int]) -> list[float]:
-            if dtype == "float32":
-                return alone(numbers)
-            options = self.options.changed(dtype="float32", audit="sample")
-            exact = load_classifier(self.checkpoint.model, options)
-            return exact.engine.score_alone(_kept(encoded, numbers))
+            engine = self.engine
+            if dtype != "float32":
+                options = self.options.changed(dtype="float32", audit="sample")
+                engine = load_classifier(self.checkpoint.model, options).engine
+            return engine.score_alone(_kept(encoded, numbers))
 
-        dtype = str(self.info.settings["dtype"])
-        found = {"rechecked": recheck(pairs, rewards, alone)}
-        if self.options.audit == "exact":
-            found["exact"] = recheck_exactly(pairs, rewards, exactly, dtype=dtype)
-        return found
+        pairs = group(encoded.names, rewards)
+        return {"exact": recheck_exactly(pairs, rewards, exactly, dtype=dtype)}
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 9)
+
+
+def _by_question(encoded: Encoded, scoring: Scoring) -> list[float | None]:
+    """Return a reward for each conversation; None for a dropped one."""
+    rewards = iter(scoring.rewards)
+    return [None if ids is None else float(next(rewards)) for ids in encoded.sequences]
+
+
+def _windows(sequences: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    start = 0
+    for size in window_sizes():
+        if start >= len(sequences):
+            return
+        yield sequences[start : start + size]
+        start += size
 
 
 def _kept(encoded: Encoded, numbers: Sequence[int]) -> list[Any]:
@@ -202,10 +251,46 @@ def load_classifier(
     info = describe(checkpoint, loaded, revision)
     if before is not None:
         check_unmoved(checkpoint.own_folder, before)
-    engine = Engine(network, batch_tokens=options.batch_tokens)
+    job = _job(model, options, network.device)
+    engine = Engine(network, batch_tokens=options.batch_tokens, job=job)
     scorer = Classifier(info, engine=engine, checkpoint=checkpoint, checks=found)
     scorer.load_seconds = time.perf_counter() - start
     return scorer
+
+
+def load_network(model: str, options: ModelOptions, device: str) -> Any:
+    """Return a model that was loaded and checked before, once more, on another device."""
+    checkpoint = open_checkpoint(model, options.changed(device=device))
+    network = load_weights(checkpoint).network
+    eos = checkpoint.tokenizer.eos_token_id
+    return with_pooling(network, options.pooling, eos=eos, name=checkpoint.name)
+
+
+def _job(model: str, options: ModelOptions, device: torch.device) -> Job | None:
+    """Return how other processes come by their model; None where there are to be none.
+
+    Raises:
+        ScorerError: there are fewer GPUs than processes, or the model is spread over several.
+    """
+    count = options.workers
+    if count == 1:
+        return None
+    if options.device_map is not None:
+        raise ScorerError("--workers loads a whole model on each device; leave --device-map out")
+    threads = None
+    if device.type == "cuda":
+        found = torch.cuda.device_count()
+        if count > found:
+            raise ScorerError(
+                f"--workers {count}, but there are {found} GPUs; give {found} or less"
+            )
+        own = device.index or 0
+        others = tuple(f"cuda:{i}" for i in range(found) if i != own)[: count - 1]
+    else:
+        others = (device.type,) * (count - 1)
+        threads = max(1, torch.get_num_threads() // count)
+    load = partial(load_network, model, options)
+    return Job(load=load, read=Reward, devices=others, threads=threads)
 
 
 def note(found: list[Check], checks: list[Check] | None, name: str) -> list[Check]:

@@ -488,9 +488,7 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
             found.append(f"{counted(result.audit[key], words)}{_share(result, key)}")
     for why, count in (result.audit.get("left_out") or {}).items():
         found.append(f"{counted(count, 'rows')} left out: {LEFT_OUT.get(why, why)}")
-    for way, difference in result.audit.get("refused_batching", {}).items():
-        if difference is not None:  # else the model does not allow it, which moves no number
-            found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
+    found += _way_notes(result.audit)
     found += _recheck_notes(result.audit) + _order_notes(result.audit)
     if result.audit.get("below_chance"):
         of_model = not result.is_rule
@@ -537,6 +535,19 @@ def _share(result: Result, key: str) -> str:
     if key != "equal_scores" or not isinstance(count, int) or not isinstance(total, int):
         return ""
     return f" ({100 * count / max(total, 1):.1f} %)"
+
+
+def _way_notes(audit: Mapping[str, Any]) -> list[str]:
+    """Return which ways of batching were not used, and which were and had to be replaced."""
+    found = []
+    for way, difference in audit.get("refused_batching", {}).items():
+        if difference is not None:  # else the model does not allow it, which moves no number
+            found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
+    for way, difference in (audit.get("contradicted") or {}).items():
+        found.append(
+            f"all scored anew: rewards of the way {way} were {difference:.2g} from the lone forward"
+        )
+    return found
 
 
 def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
