@@ -33,7 +33,7 @@ def main() -> None:
             told = f"{name}: {100 * result.averages['pooled'].accuracy:.2f} %"
             if before is not None:
                 pooled = rmbench.compare_results(before, result).level("average")[0]
-                told += f", {100 * (pooled.new - pooled.old):+.2f} since the step before"
+                told += f", {round(100 * (pooled.new - pooled.old), 2) + 0:+.2f} since then"
             print(told)
             before = result
         optimizer.zero_grad()

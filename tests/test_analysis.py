@@ -6,7 +6,7 @@ import pytest
 
 from rmbench.accuracy.analysis import Groups, analyse, ending
 from rmbench.accuracy.credit import Outcome
-from rmbench.answers.judgements import Judgement, Judgements
+from rmbench.answers.judgements import Judgement, Judgements, Preference
 from rmbench.suite.comparison import Comparison, Message
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)
@@ -64,3 +64,18 @@ def test_a_rule_has_no_calibration_and_unknown_lengths_no_bias() -> None:
     found = analyse(rewards, outcomes("wd"), groups, differences=None, scale="log-odds")
     assert (found.length, found.by_length()) == (None, {})
     assert found.calibration is not None and found.calibration.n == 1
+
+
+def test_shares_are_as_sure_as_they_say_on_a_scale_of_probabilities_alone() -> None:
+    asked = [
+        Judgement(f"s/{i}", (None,), (None,), (Preference((0, 1), (share, 1 - share)),))
+        for i, share in enumerate((0.75, 0.75, 0.25, 1.0))
+    ]
+    groups = Groups(subsets=["s"] * 4)
+    results = outcomes("wwlw")
+    found = analyse(asked, results, groups, differences=None, scale="probability").calibration
+    assert found is not None
+    # Each is sure by the larger share: (0.25^2 + 0.25^2 + 0.75^2 + 0) / 4.
+    assert found.brier == pytest.approx(0.171875, abs=1e-6)
+    assert found.confidence == pytest.approx((0.75 * 3 + 1.0) / 4, abs=1e-6)
+    assert analyse(asked, results, groups, differences=None, scale="ordinal").calibration is None

@@ -97,4 +97,4 @@ def test_the_training_of_tiny_runs_in_short(test_data: Path, tmp_path: Path) -> 
 def test_a_training_loop_evaluates_and_compares_its_steps() -> None:
     lines = run("evaluate_in_training.py").splitlines()
     assert [line.split(":")[0] for line in lines] == ["run7/step0", "run7/step2", "run7/step4"]
-    assert all("since the step before" in line for line in lines[1:])
+    assert all("since then" in line for line in lines[1:])

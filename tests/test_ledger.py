@@ -402,3 +402,29 @@ def _wait_for_answers(folder: Path, worker: subprocess.Popen[bytes]) -> None:
                         return
         time.sleep(0.02)
     raise AssertionError("the run kept no rewards before it ended")
+
+
+@pytest.mark.slow
+def test_a_scorer_of_ones_own_resumes_after_a_kill_too(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import time\n"
+        "def words(asked):\n"
+        "    time.sleep(0.02)\n"
+        f"    open({str(tmp_path / 'calls')!r}, 'a').write('x')\n"
+        "    return float(len(set(asked.response.split())))\n"
+    )
+    command = [sys.executable, "-c", "from rmbench.cli import main; main()", "run", "--suite"]
+    command += ["mini", "--model", f"file:{own}:words", "--cache", str(tmp_path / "cache")]
+    worker = subprocess.Popen([*command, "--output", str(tmp_path / "out")])
+    try:
+        _wait_for_answers(tmp_path / "cache", worker)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    before = (tmp_path / "calls").stat().st_size
+    with Cache(tmp_path / "cache") as cache:
+        kept = cache.info().answers
+    assert 0 < kept <= before < 480
+    subprocess.run([*command, "--output", str(tmp_path / "out")], check=True, timeout=300)
+    assert (tmp_path / "calls").stat().st_size - before == 480 - kept

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from rmbench.accuracy.aggregate import Accuracy
@@ -40,6 +41,9 @@ def ending(outcome: Outcome | None) -> Ending:
     if outcome.tied:
         return "tied"
     return "won" if outcome.credit == 1.0 else "lost"
+
+
+_SUREST: Final = 1.0 - 1e-9  # a share of 1 has no finite log-odds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +99,23 @@ def analyse(
         outcomes: of each comparison; None for a dropped one.
         groups: subsets and clusters of each comparison.
         differences: chosen minus rejected length of each, in characters; None if not known.
-        scale: what a difference of two answers means; only log-odds promise a probability.
+        scale: what a difference of two answers means; an ordinal one promises no probability.
     """
     length = None
     if differences is not None:
         length = length_bias(
             differences, outcomes, subsets=groups.subsets, clusters=groups.clusters
         )
-    margins = Judgements.of(judgements).best_margins()
-    return Analyses(
-        length=length,
-        calibration=sureness(margins, clusters=groups.clusters) if scale == "log-odds" else None,
-    )
+    calibration = _calibration(Judgements.of(judgements), groups, scale)
+    return Analyses(length=length, calibration=calibration)
+
+
+def _calibration(judgements: Judgements, groups: Groups, scale: Scale) -> Sureness | None:
+    """Return how sure the answers are and how right; None where they promise no probability."""
+    margins = judgements.best_margins()
+    if judgements.preferences is not None and scale == "probability":
+        # A share p is the sigmoid of these log-odds, and the margin is 2 p - 1.
+        margins = 2.0 * np.arctanh(np.clip(margins, -_SUREST, _SUREST))
+    elif scale != "log-odds" or judgements.steps is not None:
+        return None
+    return sureness(margins, clusters=groups.clusters)
