@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.reader_file import find_reader
+from rmbench.cli import main
 from rmbench.errors import ScorerError
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Conversation, Message
@@ -144,6 +146,15 @@ def test_a_linear_head_is_found(family: str, tmp_path: Path) -> None:
     rewards, scored = score(tmp_path)
     assert_close(rewards, states(backbone, tmp_path) @ SCORE.T + bias)
     assert scored.audit["batching"] == "packed"
+
+
+def test_doctor_says_which_head_was_found(tmp_path: Path) -> None:
+    settings = {"architectures": ["AtheneForSequenceClassification"]}
+    save(tmp_path, {"v_head.weight": SCORE}, max_position_embeddings=2048, **settings)
+    done = CliRunner().invoke(main, ["doctor", str(tmp_path)])
+    assert done.exit_code == 0, done.stdout
+    assert "v_head (1 x 32)" in done.stdout
+    assert "safe to score\n" in done.stdout
 
 
 def test_a_cost_models_sign_is_turned(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ class Headed(nn.Module):
     """A backbone and a head that is read at one token, counted from the last attended one."""
 
     base_model_prefix = "backbone"
+    described = "rows of lm_head"
 
     def __init__(self, backbone: Any, head: nn.Module, place: int = -1) -> None:
         super().__init__()

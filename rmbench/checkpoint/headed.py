@@ -73,9 +73,10 @@ def _with_found_head(checkpoint: Checkpoint, stored: Stored, dtype: str) -> Any:
         dict(loading) | {"unexpected_keys": strange, "missing_keys": missing}, checkpoint.place
     )
     weights = StoredWeights(checkpoint.place, homes)
-    return Headed(
-        backbone, build_head(weights, layers, checkpoint.reader.activation), checkpoint.reader.place
-    )
+    head = build_head(weights, layers, checkpoint.reader.activation)
+    network = Headed(backbone, head, checkpoint.reader.place)
+    network.described = ", ".join(layer.shown for layer in layers)
+    return network
 
 
 def prefix_mapping(skeleton: Any, prefix: str) -> dict[str, Any]:

@@ -195,7 +195,8 @@ def check_labels(checkpoint: Checkpoint, network: Any) -> Check:
     """Warn of a configuration that does not say how many outputs there are: the head does."""
     rows = checkpoint.config.num_labels
     if isinstance(network, Headed):
-        return Check(name="labels", status=OK, seen="those of the head that stands in the weights")
+        seen = f"those of the head beside the backbone: {network.described}"
+        return Check(name="labels", status=OK, seen=seen)
     if states_labels(checkpoint.stated) or getattr(checkpoint.config, "auto_map", None):
         return Check(name="labels", status=OK, seen=str(rows))
     return Check(
