@@ -20,7 +20,7 @@ from rmbench.importing import import_results
 from rmbench.result.record import Result
 from rmbench.result.store import read_result, write_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.definition import Suite, find_suite, load_suite
 from rmbench.suite.feed import open_feed
 
 # Wins and ties of 447, counted from the same scores by whoever collected them.
@@ -546,3 +546,24 @@ def test_judgebench_outputs_of_reward_models_are_read(tmp_path: Path) -> None:
     path.write_text(json.dumps(lines[0] | {"judgments": []}))
     with pytest.raises(DataError, match="no scores of two responses in judgments"):
         import_results(path, load_suite("judgebench"))
+
+
+def test_a_folder_is_imported_and_a_broken_file_stops_no_other(
+    tmp_path: Path, test_data: Path
+) -> None:
+    folder = tmp_path / "eval-set-scores" / "org"
+    folder.mkdir(parents=True)
+    for model in ("strong", "weak"):
+        (folder / f"{model}.json").write_text(json.dumps(columns_of(test_data, model)))
+    (folder / "broken.json").write_text("[")
+    text = find_suite("rewardbench-2").read_text().replace("= 1865", "= 393")
+    (tmp_path / "rewardbench-2.toml").write_text(text)
+    command = ["import", str(folder.parent), "--suite", str(tmp_path / "rewardbench-2.toml")]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "broken.json" in done.stderr
+    assert "2 results of 3 files" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("org/")] == [
+        "org/strong",
+        "org/weak",
+    ]

@@ -1,16 +1,22 @@
 """``rmbench import``: scores that another program gave."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rmbench.cli.options import FORMAT, OUTPUT, path_of
 
+if TYPE_CHECKING:
+    from rmbench.result.record import Result
+    from rmbench.suite.definition import Suite
+
 __all__ = ["import_"]
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--suite", "name", required=True, metavar="SUITE", help="What was scored.")
 @click.option("--model", metavar="ID", help="The model, if the file does not say; or one of it.")
 @click.option("--data", metavar="PATH", help="Rows of the suite; ids and texts are then checked.")
@@ -19,21 +25,38 @@ __all__ = ["import_"]
 def import_(
     file: Path, name: str, model: str | None, data: str | None, output: Path, fmt: str
 ) -> None:
-    """Make results of scores in FILE: JSONL, or what RewardBench writes.
+    """Make results of scores in FILE, or in all files of a folder.
 
     \b
     {"id": "hep-rust/4348", "chosen": 1.25, "rejected": -0.5}        one model
     {"id": "hep-rust/4348", "scores": {"my-rm": [1.25, -0.5], ...}}  several, chosen first
     RewardBench's MODEL_outputs.jsonl, and its MODEL.json (accuracies only)
+    RewardBench 2's score files, and JudgeBench's outputs of reward models
     """
-    from rmbench.errors import ResultError
-    from rmbench.importing import import_results
-    from rmbench.result.store import find_replaced, write_result
-    from rmbench.show.leaderboard import build_boards, leaderboard_table
-    from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
     from rmbench.suite.definition import load_suite
 
     suite = load_suite(name)
+    if file.is_dir():
+        results, failed = _import_folder(file, suite, (model, data), output)
+        _print_together(results, suite, fmt)
+    else:
+        results, failed = _import_file(file, suite, (model, data), output), 0
+        _print_each(results, suite, fmt)
+    if data is None:
+        click.echo(f"ids were not compared with {suite.name}'s; --data PATH does so", err=True)
+    if failed:
+        raise SystemExit(2)
+
+
+def _import_file(
+    file: Path, suite: "Suite", given: tuple[str | None, str | None], output: Path
+) -> "list[Result]":
+    """Write the results of a file, unless a measured one stands in the place of any."""
+    from rmbench.errors import ResultError
+    from rmbench.importing import import_results
+    from rmbench.result.store import find_replaced, write_result
+
+    model, data = given
     results = import_results(file, suite, model=model, data=path_of(data, suite.name))
     for result in results:
         replaced = find_replaced(result, output)
@@ -44,8 +67,45 @@ def import_(
             )
     for result in results:
         click.echo(f"written: {write_result(result, output)}", err=True)
-    if data is None:
-        click.echo(f"ids were not compared with {suite.name}'s; --data PATH does so", err=True)
+    return results
+
+
+def _import_folder(
+    folder: Path, suite: "Suite", given: tuple[str | None, str | None], output: Path
+) -> "tuple[list[Result], int]":
+    """Import every file of a folder; one that cannot be read is told and stops no other."""
+    from rmbench.errors import ResultError, RmbenchError
+    from rmbench.wording import counted, printable
+
+    paths = sorted(p for p in folder.rglob("*") if {".json", ".jsonl"} & set(p.suffixes))
+    if not paths:
+        raise ResultError(f"{folder}: no .json or .jsonl file; give a folder of files of scores")
+    results: list[Result] = []
+    failed = 0
+    for path in paths:
+        try:
+            results += _import_file(path, suite, given, output)
+        except RmbenchError as error:
+            click.echo(printable(f"rmbench: {error}"), err=True)
+            failed += 1
+    click.echo(f"{counted(len(results), 'results')} of {counted(len(paths), 'files')}", err=True)
+    return results, failed
+
+
+def _print_together(results: "Sequence[Result]", suite: "Suite", fmt: str) -> None:
+    from rmbench.show.leaderboard import build_boards, leaderboard_table
+    from rmbench.show.table import format_table
+
+    whole = [result for result in results if result.partial is None]
+    if whole:
+        board = build_boards(whole, [[suite]])[0]
+        click.echo(format_table(leaderboard_table(board), fmt))
+
+
+def _print_each(results: "Sequence[Result]", suite: "Suite", fmt: str) -> None:
+    from rmbench.show.leaderboard import build_boards, leaderboard_table
+    from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
+
     if fmt in ("json", "csv"):
         click.echo(results_as_json(results) if fmt == "json" else results_as_csv(results))
         return
