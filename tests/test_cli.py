@@ -607,3 +607,10 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mini (not for ranking models): by variable" in rmbench("run").stdout
     monkeypatch.setenv("RMBENCH_SUITES_LIST_FORMAT", "json")
     assert json.loads(rmbench("suites", "list").stdout)["title"] == "Suites"
+
+
+def test_progress_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["rmbench.cli.run"], "SOON_S", 0.0)
+    command = ["run", "--model", "tiny", "--limit", "4", "--output", "out", "--no-cache"]
+    assert "answers" in rmbench(*command).stderr
+    assert rmbench(*command, "--no-progress").stderr.startswith("written: ")

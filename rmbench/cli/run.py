@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 SOON_S: Final = 1.0
+HIDDEN: Final = "rmbench.no_progress"
 """What is done sooner needs no bar."""
 
 
@@ -70,6 +71,13 @@ SOON_S: Final = 1.0
     help="Print what the run would cost, without loading weights; with a --device, in seconds too.",
 )
 @CACHE
+@click.option(
+    "--no-progress",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, _, is_hidden: ctx.meta.update({HIDDEN: is_hidden}),
+    help="Show no progress on standard error.",
+)
 @click.option("--no-cache", is_flag=True, help="Ask everything anew, and keep no answer.")
 @click.option(
     "--check",
@@ -327,6 +335,7 @@ class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
             self.bar = tqdm(
                 unit=" answers",
                 delay=SOON_S,
+                disable=bool(click.get_current_context().meta.get(HIDDEN)),
                 unit_scale=True,
                 desc=self.label,
                 mininterval=pause,
