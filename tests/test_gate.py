@@ -187,7 +187,7 @@ def test_the_measurement_of_the_gate_runs(
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
     gate_power = importlib.import_module("gate_power")
-    monkeypatch.setattr(gate_power, "DISAGREEMENTS", (0.01,))
+    monkeypatch.setattr(gate_power, "NOISE", (0.01,))
     monkeypatch.setattr(gate_power, "DROPS", (40.0,))
     gate_power.main(["--reruns", "1", "--worse", "1"])
     lines = capsys.readouterr().out.splitlines()
