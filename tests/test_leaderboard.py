@@ -66,8 +66,9 @@ def test_a_rank_is_the_places_that_paired_tests_leave() -> None:
     assert ranks(found) == {"best": "1-2", "twin": "1-2", "worst": "3"}
 
 
-def test_baselines_are_apart_and_have_no_rank() -> None:
-    rule = changed(shifted("length", 3.0), model={"id": "length", "kind": "builtin"})
+@pytest.mark.parametrize("kind", ["rule", "builtin"])  # as releases before 0.2 called it
+def test_baselines_are_apart_and_have_no_rank(kind: str) -> None:
+    rule = changed(shifted("length", 3.0), model={"id": "length", "kind": kind})
     found = board(shifted("one", 0.0), rule)
     assert ranks(found) == {"one": "1", "length": None}
     assert any("are baselines" in note for note in found.notes)

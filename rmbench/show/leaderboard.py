@@ -70,7 +70,7 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether it is a rule, which is there to be compared with."""
-        return all(result.model.get("kind") == "builtin" for result in self.results.values())
+        return all(result.is_rule for result in self.results.values())
 
     @property
     def is_published(self) -> bool:
