@@ -1,4 +1,4 @@
-"""Rewards already computed, kept on disk: a crash costs one batch, a second run costs nothing.
+"""Answers already given, kept on disk: a crash costs one batch, a second run costs nothing.
 
 One SQLite file in WAL mode, which several processes may share. It holds
 
@@ -17,7 +17,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -39,9 +39,7 @@ SCORING_VERSION: Final = 2
 FILE: Final = "rewards.sqlite"
 BUSY_S: Final = 30.0
 SETTLED_NS: Final = 2_000_000_000
-_MANY: Final = 500  # below SQLite's oldest limit of 999 variables in a statement
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS rewards (key BLOB PRIMARY KEY, reward REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (key BLOB PRIMARY KEY, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     run BLOB, number INTEGER, answer BLOB NOT NULL, PRIMARY KEY (run, number)
@@ -164,30 +162,6 @@ class Cache:
             self._database = None
         if self in _digests:
             _digests.remove(self)
-
-    def get_rewards(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        """Return the rewards that are known among ``keys``."""
-
-        def read(database: sqlite3.Connection) -> dict[bytes, float]:
-            known: dict[bytes, float] = {}
-            for start in range(0, len(keys), _MANY):
-                part = keys[start : start + _MANY]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT key, reward FROM rewards WHERE key IN ({marks})"
-                known |= database.execute(query, part).fetchall()
-            return known
-
-        return self._try(read, {})
-
-    def put_rewards(self, rewards: Iterable[tuple[bytes, float]]) -> None:
-        """Keep rewards, all or none; what is there already stays as it is."""
-
-        def write(database: sqlite3.Connection) -> None:
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                database.executemany("INSERT OR IGNORE INTO rewards VALUES (?, ?)", rewards)
-
-        self._try(write, None)
 
     def get_run(self, key: bytes) -> bytes | None:
         """Return what ``put_run`` kept under ``key``; None if nothing, or nothing readable."""

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from rmbench.cache import Cache, make_key
 from rmbench.engine.budget import choose_batch_tokens
 from rmbench.engine.failures import (
     ShortOfMemoryError,
@@ -30,7 +29,7 @@ from rmbench.engine.units import Planner, Unit, too_long
 from rmbench.engine.ways import Pending, Values, Ways, plain_attention
 from rmbench.engine.workers import Job, Workers
 
-__all__ = ["Engine", "Progress", "Scoring", "device_name"]
+__all__ = ["Engine", "Kept", "Progress", "Scoring", "device_name"]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -52,7 +51,7 @@ class Scoring:
         inputs: for each sequence the number of its distinct input; equal inputs share a number.
         proof: the way that was taken, and how it was proven.
         tokens: in the distinct sequences.
-        tokens_computed: by the model, padding and the sample included, cached ones left out.
+        tokens_computed: by the model, padding and the sample included, known ones left out.
         seconds: for the proof and the scoring, in seconds.
     """
 
@@ -79,6 +78,16 @@ class Scoring:
         return self.proof.refused
 
 
+class Kept(Protocol):
+    """The rewards of distinct asks, numbered in the order in which they first come up."""
+
+    def known(self, number: int) -> float | None:
+        """Return the reward that an earlier run recorded; None if there is none."""
+
+    def record(self, rewards: Mapping[int, float]) -> None:
+        """Keep rewards by their numbers."""
+
+
 class Engine:
     """Values of token sequences under one loaded model.
 
@@ -86,8 +95,7 @@ class Engine:
         model: in eval mode, on its device.
         batch_tokens: tokens of one batch or row; None for what suits the device and the model.
         progress: called after every batch.
-        cache: rewards computed before, and where new ones go batch by batch.
-        scope: what determines a reward besides the token ids; part of the cache's keys.
+        kept: what an earlier run left, and where new values go batch by batch.
         reading: what is read; None for the reward of a sequence classifier with one logit.
         job: other processes that compute too; None for this one alone.
     """
@@ -98,16 +106,14 @@ class Engine:
         *,
         batch_tokens: int | None = None,
         progress: Progress | None = None,
-        cache: Cache | None = None,
-        scope: bytes = b"",
+        kept: Kept | None = None,
         reading: Reading | None = None,
         job: Job | None = None,
     ) -> None:
         self.model = model
         self.device = torch.device(model.device)
         self.progress = progress
-        self.cache = cache
-        self.scope = scope
+        self.kept = kept
         self.reading = Reward(model) if reading is None else reading
         self.ways = Ways(self.reading, self.device)
         tokens = batch_tokens or choose_batch_tokens(
@@ -238,7 +244,7 @@ class Engine:
                     self._prove(fresh)
                 again = [ask.ids.size * count for ask, count in zip(fresh, counts, strict=True)]
                 self._done += _tokens(window) - sum(again)
-                values += self._run(self._proof.way, fresh, counts)
+                values += self._run(fresh, counts, first=len(values))
             seconds += time.perf_counter() - start
         return values, seen, seconds
 
@@ -249,17 +255,17 @@ class Engine:
 
     # --- all sequences, unit by unit -------------------------------------------------------------
 
-    def _run(self, way: str, asks: Sequence[Ask], counts: Sequence[int]) -> list[Values]:
+    def _run(self, asks: Sequence[Ask], counts: Sequence[int], *, first: int) -> list[Values]:
         """Compute every ask, in units that shrink when memory runs out.
 
-        ``counts`` tells how often each was given, for the progress.
+        ``counts`` tells how often each was given, for the progress; ``first`` is the number of the
+        first of them among all distinct asks.
 
-        The plan is made of all asks, also of those whose values are cached: so an interrupted run
+        The plan is made of all asks, also of those whose values are known: so an interrupted run
         goes on with the very batches that it would have computed, and ends in the same bytes.
         """
-        sequences = [ask.ids for ask in asks]
-        keys = [make_key(self.scope, ask.content) for ask in asks]
-        values = self._known(keys)
+        way, sequences = self._proof.way, [ask.ids for ask in asks]
+        values = self._known(range(first, first + len(asks)))
         todo = self.planner.plan(way, sequences, range(len(asks)))
         while todo:
             left = {unit.name: unit for unit in todo}
@@ -268,7 +274,7 @@ class Engine:
                     new = {
                         i: x for i, x in zip(unit.indices, fresh, strict=True) if i not in values
                     }
-                    self._keep(keys, new)
+                    self._keep(first, new)
                     values |= new
                     self._done += sum(sequences[i].size * counts[i] for i in unit.indices)
                     self._tell()
@@ -308,14 +314,17 @@ class Engine:
             yield from flight.land(wait=False)
         yield from flight.land(wait=True)
 
-    def _known(self, keys: Sequence[bytes]) -> dict[int, Values]:
-        known = self.cache.get_rewards(keys) if self.cache is not None else {}
-        return {i: np.array([[known[key]]]) for i, key in enumerate(keys) if key in known}
+    def _known(self, numbers: range) -> dict[int, Values]:
+        if self.kept is None:
+            return {}
+        found = enumerate(map(self.kept.known, numbers))
+        return {i: np.array([[reward]]) for i, reward in found if reward is not None}
 
-    def _keep(self, keys: Sequence[bytes], new: Mapping[int, Values]) -> None:
-        if self.cache is not None:
+    def _keep(self, first: int, new: Mapping[int, Values]) -> None:
+        if self.kept is not None:
             numbers = {i: float(np.float32(x[0, 0])) for i, x in new.items()}
-            self.cache.put_rewards((keys[i], x) for i, x in numbers.items() if np.isfinite(x))
+            finite = {first + i: x for i, x in numbers.items() if np.isfinite(x)}
+            self.kept.record(finite)
 
     def _tell(self) -> None:
         if self.progress is not None:

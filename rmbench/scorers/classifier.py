@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 
@@ -90,10 +90,10 @@ class Classifier:
         )
         with closing(self.engine), EncodingAhead(encoder, compared, accept=accept) as ahead:
             self.engine.progress = lambda _: ahead.check()
-            self.engine.cache = cast(Any, inputs)
+            self.engine.kept = inputs
             scoring = self.engine.score_windows(ahead.windows())
             encoded = ahead.finish()
-        self.engine.progress = self.engine.cache = None
+        self.engine.progress = self.engine.kept = None
         scoring, checked = self._until_sound(encoded, scoring)
         rewards = _by_question(encoded, scoring)
         answers = {i: reward for i, reward in enumerate(rewards) if reward is not None}

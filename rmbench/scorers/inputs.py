@@ -1,6 +1,6 @@
 """What a model is given, for the questions that it stands for: equal inputs are computed once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ Ids = npt.NDArray[np.int32]
 class Inputs:
     """Keeps the engine's rewards of distinct inputs in a ledger of questions.
 
-    The engine asks and tells in the order in which distinct inputs come up.
+    The engine numbers distinct inputs in the order in which they come up.
 
     Attributes:
         numbers: for each question the number of its input, equal where inputs are equal; below 0
@@ -27,7 +27,6 @@ class Inputs:
         self._ledger = ledger
         self._distinct: dict[bytes, int] = {}
         self._questions: list[list[int]] = []
-        self._places: dict[bytes, int] = {}
         self._recorded: set[int] = set()
         self.numbers: list[int] = []
         self.dropped: list[int] = []
@@ -46,24 +45,21 @@ class Inputs:
             self._questions[number].append(question)
             self.numbers.append(number)
 
-    def get_rewards(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        """Return what an earlier run recorded for the inputs that come next."""
-        found = {}
-        for key in keys:
-            number = self._places.setdefault(key, len(self._places))
-            question = self._questions[number][0]
-            answer = self._ledger.known(question)
-            if isinstance(answer, float):
-                found[key] = answer
-                self._recorded.add(question)
-        return found
+    def known(self, number: int) -> float | None:
+        """Return what an earlier run recorded for an input; None if nothing."""
+        question = self._questions[number][0]
+        answer = self._ledger.known(question)
+        if not isinstance(answer, float):
+            return None
+        self._recorded.add(question)
+        return answer
 
-    def put_rewards(self, rewards: Iterable[tuple[bytes, float]]) -> None:
+    def record(self, rewards: Mapping[int, float]) -> None:
         """Record rewards of inputs for all their questions so far."""
         answers = {
             question: reward
-            for key, reward in rewards
-            for question in self._questions[self._places[key]]
+            for number, reward in rewards.items()
+            for question in self._questions[number]
         }
         self._recorded |= answers.keys()
         self._ledger.record(answers)
