@@ -416,7 +416,7 @@ def given(rewards: list[Any]) -> Given:
 
 
 def test_trap_23_a_cost_model_says_the_opposite(tmp_path: Path) -> None:
-    suite = own_suite(tmp_path, [PAIR] * 20)
+    suite = own_suite(tmp_path, [PAIR | {"prompt": f"How many of {i}?"} for i in range(20)])
     result = evaluate(suite, given([0.0, 1.0] * 20))
     assert result.audit["below_chance"] is True
     assert "a cost model" in format_table(result_table(result, load_suite(suite)), "table")
