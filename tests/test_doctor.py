@@ -521,7 +521,7 @@ def test_run_refuses_on_the_same_grounds_as_doctor(tmp_path: Path) -> None:
     report = examine(str(folder), ModelOptions(), [open_feed(load_suite("mini"))])
     refused = [check for check in report if check.status == "refused"]
     with pytest.raises(ScorerError) as error:
-        load_classifier(str(folder))
+        load_classifier(str(folder), ModelOptions())
     assert [f"{refused[0].name}: {refused[0].seen}; {refused[0].remedy}"] == [
         str(error.value).removeprefix("rm: ")
     ]
