@@ -3,6 +3,9 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP = $(VENV)/bin/pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
 
+# Two processes with two threads each would wait for each other on two cores.
+ONE_THREAD := OMP_NUM_THREADS=1
+
 .PHONY: demo test test-slow test-oldest check parity docs wheel clean distclean
 
 ## demo: create .venv and score the small built-in model on the built-in suite
@@ -11,11 +14,11 @@ demo: $(VENV)/.installed
 
 ## test: everything that is quick and needs neither a network nor a GPU
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 ## test-slow: what starts browsers, wheels, servers, trainings or kills
 test-slow: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -m slow
+	$(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m slow
 
 ## test-oldest: all tests on the lowest supported release of transformers, in .venv-oldest
 test-oldest:

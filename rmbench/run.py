@@ -10,7 +10,7 @@ from rmbench.answers.ask import ask
 from rmbench.cache import Cache
 from rmbench.result.measured import Findings, measured_result
 from rmbench.result.record import Result
-from rmbench.scorers.contract import Progress, Scorer
+from rmbench.scorers.contract import Progress, Scorer, kind_of_answers
 from rmbench.suite.feed import Feed
 
 __all__ = ["evaluate_feed"]
@@ -36,7 +36,7 @@ def evaluate_feed(
     Raises:
         RmbenchError: data, model or answers are wrong; the message names place and remedy.
     """
-    check_answers(feed.suite, scorer.info.gives)
+    check_answers(feed.suite, kind_of_answers(scorer))
     start = time.perf_counter()
     asked = ask(feed, scorer, cache=cache, progress=progress).named(name)
     subsets, clusters = feed.contents.subsets, asked.judgements.clusters

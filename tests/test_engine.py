@@ -72,6 +72,7 @@ AWKWARD = [
 SEQUENCES = [*LETTERS, *AWKWARD]
 
 
+@pytest.mark.slow
 @cache
 def loaded(kind: str, pad: str = "separate") -> Any:
     return models.classifier(kind, pad_token_id=PADS[pad])

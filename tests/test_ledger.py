@@ -41,6 +41,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.fixture
 def feed(tmp_path: Path) -> Feed:
     (tmp_path / "suite").mkdir()

@@ -139,6 +139,7 @@ def test_a_model_of_the_hub_is_scored_cached_and_scored_offline(hub: Hub, machin
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: Hub, machine: Machine) -> None:
     repository = hub.repositories[f"models/{MODEL}"]
     other = dict(repository.branches["main"])
@@ -185,6 +186,7 @@ def test_a_hub_that_is_out_of_order_is_told_with_its_status(hub: Hub, machine: M
     assert "400" in last_line(refused) or "cannot be reached" in last_line(refused)
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_goes_on(hub: Hub, machine: Machine) -> None:
     hub.cut["model.safetensors"] = 1_000_000
     done = machine.run("run", "--model", MODEL, "--suite", "mini")
@@ -192,6 +194,7 @@ def test_a_download_that_breaks_goes_on(hub: Hub, machine: Machine) -> None:
     assert "model.safetensors" not in hub.cut
 
 
+@pytest.mark.slow
 def test_pickle_weights_are_not_fetched_unless_they_are_trusted(hub: Hub, machine: Machine) -> None:
     files = dict(hub.repositories[f"models/{MODEL}"].branches["main"])
     files["pytorch_model.bin"] = files.pop("model.safetensors")

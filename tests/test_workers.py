@@ -54,6 +54,7 @@ def engine(count: int, **changes: Any) -> Engine:
     return Engine(load("cpu"), batch_tokens=64, job=job)
 
 
+@pytest.mark.slow
 def test_one_two_and_three_processes_give_the_same_bytes_also_when_one_is_killed() -> None:
     expected = engine(1).score(sequences()).rewards
     for count in (2, 3):

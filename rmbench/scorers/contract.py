@@ -26,6 +26,7 @@ __all__ = [
     "Scorer",
     "ScorerInfo",
     "is_listwise",
+    "kind_of_answers",
 ]
 
 Progress = Callable[[int, int], None]
@@ -165,8 +166,9 @@ class MemoryLedger:
 class PointwiseScorer(Protocol):
     """Anything that gives conversations a reward, or a reward for each step of the response.
 
-    Optional members: ``identity``, see ``Identity``; ``alone(conversations)``, the ground truth,
-    one float each; ``close()``.
+    Optional members: ``identity``, see ``Identity``; ``gives``, for a scorer whose ``info`` is not
+    known before it is loaded; ``alone(conversations)``, the ground truth, one float each;
+    ``close()``.
     """
 
     @property
@@ -205,3 +207,9 @@ Scorer = PointwiseScorer | ListwiseScorer
 def is_listwise(scorer: Scorer) -> TypeGuard[ListwiseScorer]:
     """Whether a scorer is shown candidates side by side; looks at nothing that is loaded late."""
     return hasattr(scorer, "prefer")
+
+
+def kind_of_answers(scorer: Scorer) -> Gives:
+    """Return what a scorer's answers are, without loading one that says so itself."""
+    gives: Gives | None = getattr(scorer, "gives", None)
+    return gives or scorer.info.gives

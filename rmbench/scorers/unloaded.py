@@ -32,6 +32,8 @@ class Unloaded:
         load: what loads it.
     """
 
+    gives: Final = "rewards"
+
     def __init__(
         self,
         model: str,
