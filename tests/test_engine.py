@@ -72,7 +72,6 @@ AWKWARD = [
 SEQUENCES = [*LETTERS, *AWKWARD]
 
 
-@pytest.mark.slow
 @cache
 def loaded(kind: str, pad: str = "separate") -> Any:
     return models.classifier(kind, pad_token_id=PADS[pad])
@@ -140,6 +139,7 @@ def test_a_decoders_rewards_are_the_lone_forwards_whatever_the_sequences(
     assert_true(model, scored(model, sequences, batch_tokens=batch_tokens), sequences)
 
 
+@pytest.mark.slow
 @PATIENT
 @given(sequence_lists, st.integers(1, 60), st.sampled_from(["separate", "eos"]))
 def test_an_encoders_rewards_are_the_lone_forwards_whatever_the_sequences(

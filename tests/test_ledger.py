@@ -41,7 +41,6 @@ ROWS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.fixture
 def feed(tmp_path: Path) -> Feed:
     (tmp_path / "suite").mkdir()
@@ -362,6 +361,7 @@ def _double_the_head(file: Path) -> None:
     save_file(weights, file, metadata={"format": "pt"})
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_a_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     _run(whole, tmp_path / "cache-of-whole").wait(timeout=300)

@@ -66,6 +66,7 @@ def test_one_two_and_three_processes_give_the_same_bytes_also_when_one_is_killed
             several.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced_and_its_units_are_done_again() -> None:
     expected = engine(1).score(sequences())
     several = engine(2)
