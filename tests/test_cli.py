@@ -614,3 +614,22 @@ def test_progress_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["run", "--model", "tiny", "--limit", "4", "--output", "out", "--no-cache"]
     assert "answers" in rmbench(*command).stderr
     assert rmbench(*command, "--no-progress").stderr.startswith("written: ")
+
+
+def test_no_command_writes_over_what_is_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = tmp_path / "pairs.jsonl"
+    rows.write_text('{"prompt": "p", "chosen": "long", "rejected": "r"}\n')
+    (tmp_path / "there.toml").write_text("kept")
+    assert "there.toml: there is such a file" in refused(
+        "suites", "new", "pairs.jsonl", "--output", "there.toml"
+    )
+    assert "ends in .toml" in refused("suites", "new", "pairs.jsonl", "--output", "pairs.jsonl")
+    assert "give p.toml" in refused("suites", "new", "pairs.jsonl", "--output", "other/p.toml")
+    assert rmbench("run", "--model", "length", "pairs.jsonl").exit_code == 0
+    assert ".html" in refused("report", "pairs/length", "-o", "pairs.jsonl")
+    assert "holds results" in refused("site", "results", "-o", "results")
+    assert (tmp_path / "there.toml").read_text() == "kept"
+    assert rows.read_text().startswith('{"prompt"')

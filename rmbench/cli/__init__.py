@@ -144,8 +144,9 @@ def main() -> None:
     \b
     Exit codes:
       0    done
-      1    a gate failed: check, run --check, leaderboard --verify
+      1    a gate failed: check, run --check, leaderboard --verify, reproduce
       2    an option, a file or a model is wrong; one line says what to do
+      3    check --margin, run --check --margin: cannot tell
       70   a bug of rmbench; the traceback is printed
       130  stopped by Ctrl-C
     """

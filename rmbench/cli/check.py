@@ -147,7 +147,7 @@ def _not_itself(name: str, new: "Found", baselines: "Baselines") -> "Result":
     if _real(Path(old.name)) == _real(Path(new.name)):
         raise ResultError(
             f"--baseline {baselines.place}: the result would be compared with itself ({name}); give"
-            f" another, such as what git has: --baseline main:{baselines.place}"
+            f" another, such as what git has of its folder: --baseline main:results"
         )
     return old.result
 

@@ -37,9 +37,12 @@ def report(
 
     With two results of a suite it shows what changed from the first to the second.
     """
+    from rmbench.errors import ResultError
     from rmbench.files import write_text
     from rmbench.show.report import gather, render_report
 
+    if output.suffix not in (".html", ".htm"):
+        raise ResultError(f"--output {output}: the page is HTML; give a name that ends in .html")
     places: dict[str, str | None] = {}
     for item in data:
         name, _, path = item.partition("=")

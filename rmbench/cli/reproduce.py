@@ -1,5 +1,6 @@
 """``rmbench reproduce``: does the command that made a result make it again?"""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def reproduce(
 
     before = find_result(result)
     command = command_of(before, model=model, suite=suite, given=given_options())
-    click.echo(printable(command.text))
+    click.echo(printable(" ".join([command.text, *(f"--data {shlex.quote(d)}" for d in data)])))
     if is_printed:
         return
     found = reproduced(before, _run(command, data))

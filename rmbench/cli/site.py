@@ -50,6 +50,7 @@ def site(
     from rmbench.show.site import build_site, gather_site
     from rmbench.suite.definition import load_suite
 
+    _check_output(output)
     default = ["results"] if Path("results").is_dir() else []
     listing = find_results(places or default, rewards=lambda _: True)
     tell_passed_over(listing.passed_over)
@@ -69,3 +70,14 @@ def site(
     paths = build_site(material, output)
     size = sum(path.stat().st_size for path in paths) / 1e6
     click.echo(f"written: {paths[0]} and {len(paths) - 1} more files ({size:.1f} MB)", err=True)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder of results, among which the pages would stand."""
+    from rmbench.errors import ResultError
+
+    if any(output.glob("*/*.jsonl")):
+        raise ResultError(
+            f"--output {output}: this folder holds results; give a folder of the site's own, such"
+            " as public"
+        )

@@ -63,6 +63,8 @@ def new(rows: str, output: Path | None) -> None:
     from rmbench.suite.recognise import recognise, to_toml
     from rmbench.wording import printable
 
+    if output is not None:
+        _check_place(output, rows)
     suite, content, reading = recognise(rows)
     feed = open_feed(suite, data=rows if Path(rows).exists() else None)
     content["source"] |= {
@@ -74,6 +76,23 @@ def new(rows: str, output: Path | None) -> None:
         click.echo(to_toml(content), nl=False)
     else:
         write_text(output, to_toml(content))
+        click.echo(f"written: {output}", err=True)
+
+
+def _check_place(output: Path, rows: str) -> None:
+    """Refuse a place where the suite file would replace another file or miss its rows."""
+    from rmbench.errors import SuiteError
+
+    if output.suffix != ".toml":
+        raise SuiteError(f"--output {output}: a suite file ends in .toml; give such a name")
+    if output.exists():
+        raise SuiteError(f"--output {output}: there is such a file; delete it, or give another")
+    beside = Path(rows).parent
+    if Path(rows).exists() and output.parent.resolve() != beside.resolve():
+        raise SuiteError(
+            f"--output {output}: a suite file stands beside its rows, so that it finds them; give"
+            f" {beside / output.name}"
+        )
 
 
 @suites.command()

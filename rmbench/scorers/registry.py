@@ -134,9 +134,11 @@ def name_model(model: str) -> Named:
         return Named("", model)
     names = ", ".join(unprefixed_names())
     place = model or '--model ""'
+    close = did_you_mean(model, unprefixed_names())
+    meant = f"; {close}" if close.startswith("did you mean") else ""
     raise ScorerError(
-        f"{place}: no such folder and no built-in; give org/name of the Hub, a folder, KIND:NAME,"
-        f" or {names}"
+        f"{place}: no such folder and no built-in{meant}; give org/name of the Hub, a folder,"
+        f" KIND:NAME, or {names}"
     )
 
 

@@ -242,7 +242,7 @@ class RewardServer(Opened):
             given = self.protocol.read(content)
         except FailedCallError as failure:
             raise ScorerError(
-                f"{place}: {failure}; what was answered is kept: run it again"
+                f"{place}: {failure}; answers so far are kept: run it again"
             ) from None
         except ScorerError as error:
             message = str(error)

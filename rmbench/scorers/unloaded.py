@@ -122,7 +122,7 @@ def _plan(
 KIND: Final = Kind(
     open=Unloaded,
     options=ModelOptions,
-    summary="A sequence classifier with one logit: a folder, or a model of the Hub.",
+    summary="A reward model with a head: a classifier, or a head found in its weights.",
     names=(TINY,),
     result_name=lambda model, _: locate(model)[1],
     plan=_plan,
