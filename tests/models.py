@@ -77,7 +77,11 @@ def config(kind: str, **changes: Any) -> Any:
 def classifier(kind: str, **changes: Any) -> Any:
     """Return a sequence classifier with random weights, always the same ones."""
     torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(config(kind, **changes)).eval()
+    made = config(kind, **changes)
+    # SDPA knows no soft cap: transformers 4 takes it all the same where nobody says otherwise.
+    eager = getattr(made, "attn_logit_softcapping", None) is not None
+    chosen = {"attn_implementation": "eager"} if eager else {}
+    return AutoModelForSequenceClassification.from_config(made, **chosen).eval()
 
 
 def build(kind: type[Any], settings: Any) -> Any:

@@ -13,7 +13,7 @@ from rmbench.accuracy.intervals import Floats, as_floats
 __all__ = ["SignTest", "mcnemar", "sign_test"]
 
 # The grid of sums where steps have no common unit, and the largest one where they have.
-_GRID: Final = 2**16
+_GRID: Final = 2**17
 _LARGEST_GRID: Final = 2**20
 # What is left of float64 in a tail of a Fourier transform.
 _SMALLEST: Final = 1e-13
@@ -38,7 +38,7 @@ def sign_test(steps: npt.ArrayLike) -> SignTest:
 
     If nothing had changed, the old and the new answers of a cluster could be exchanged, which turns
     the sign of its step. Steps of one size give McNemar's exact test. Steps that are multiples of
-    one unit give the exact distribution of their sum; others are put on a grid of 65,536 units,
+    one unit give the exact distribution of their sum; others are put on a grid of 131,072 units,
     which moves a p value by less than a hundredth of itself, and sums within the rounding of the
     grid count as extreme. A p value on a grid is never given as below 1e-13.
 
@@ -62,12 +62,10 @@ def sign_test(steps: npt.ArrayLike) -> SignTest:
         gained, lost = int((found > 0.0).sum()), int((found < 0.0).sum())
         return SignTest(mcnemar(gained, lost), _exact_drop(gained, lost), found.size)
     unit = _common_unit(sizes)
-    slack = 0.0
-    if unit is None:
-        unit = float(sizes.sum()) / _GRID
-        # Three standard deviations of the rounding of so many sizes.
-        slack = 3.0 * math.sqrt(found.size / 12.0)
+    is_exact = unit is not None
+    unit = unit or float(sizes.sum()) / _GRID
     heights, counts = np.unique(np.rint(sizes / unit).astype(np.int64), return_counts=True)
+    slack = 0.0 if is_exact else _slack(counts)
     total = int(heights @ counts)
     observed = int(np.sign(found) @ np.rint(sizes / unit))
     below = _distribution(heights, counts, total)
@@ -76,6 +74,16 @@ def sign_test(steps: npt.ArrayLike) -> SignTest:
         p_drop=_tail(below, (total + observed + slack) / 2.0),
         steps=found.size,
     )
+
+
+def _slack(counts: npt.NDArray[np.int64]) -> float:
+    """Return by how much two equal sums may differ on the grid: three standard deviations.
+
+    A step with the other sign moves the sum by twice its size, and so by twice the rounding of its
+    size, which is at most a half; steps of one size share it.
+    """
+    n = float(counts.sum())
+    return min(n, 6.0 * math.sqrt(float(counts @ counts) / 12.0))
 
 
 def _common_unit(sizes: Floats) -> float | None:
