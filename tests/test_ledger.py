@@ -278,6 +278,41 @@ def test_shares_that_are_none_are_refused(shares: tuple[float, ...], feed: Feed)
         ask(feed, Prefers(shares=shares))
 
 
+def test_what_failed_is_asked_again_by_the_next_run(feed: Feed, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Fails:
+        info = ScorerInfo(id="own", kind="own", revision="1", gives="preferences")
+        most = 2
+
+        def prefer(self, questions: Iterable[Candidates], ledger: Ledger) -> Facts:
+            missing = [n for n, _ in enumerate(questions) if ledger.known(n) is None]
+            asked.append(len(missing))
+            lost = missing[:1] if len(asked) == 1 else []
+            ledger.record({n: (0.5, 0.5) for n in missing if n not in lost})
+            why = dict.fromkeys(lost, "failed: time-out")
+            return Facts(unanswered=why, is_final=not why)
+
+    with Cache(tmp_path) as cache:
+        for _ in range(3):
+            ask(feed, Fails(), cache=cache)
+    assert asked == [12, 1]  # what failed alone, and then nothing
+
+
+def test_weights_that_change_after_loading_do_not_answer_for_the_new_ones(
+    tmp_path: Path,
+) -> None:
+    model = Path(shutil.copytree(TINY, tmp_path / "model"))
+    scorer = load_scorer(str(model))
+    feed = open_feed(load_suite("mini"), limit=4)
+    with Cache(tmp_path / "cache") as cache:
+        evaluate_feed(feed, scorer, cache=cache)
+        _double_the_head(model / "model.safetensors")
+        other = open_feed(load_suite("mini"), limit=6)
+        with pytest.raises(ScorerError, match="changed after it was loaded"):
+            evaluate_feed(other, scorer, cache=cache)
+
+
 # --- models --------------------------------------------------------------------------------------
 
 

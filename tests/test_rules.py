@@ -90,9 +90,10 @@ def test_a_name_that_can_be_no_scorer_is_refused(name: str) -> None:
     with pytest.raises(ScorerError) as error:
         check_model_name(name)
     place = name or '--model ""'
+    meant = '; did you mean "length"?' if name == "lenght" else ""
     assert str(error.value) == (
-        f"{place}: no such folder and no built-in; give org/name of the Hub, a folder, KIND:NAME,"
-        " or tiny, length, shorter, random"
+        f"{place}: no such folder and no built-in{meant}; give org/name of the Hub, a folder,"
+        " KIND:NAME, or tiny, length, shorter, random"
     )
 
 

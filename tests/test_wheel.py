@@ -29,7 +29,11 @@ def test_every_file_of_the_package_is_in_it(wheel: Path) -> None:
     expected = {
         path.relative_to(ROOT).as_posix() for path in package if "__pycache__" not in path.parts
     }
-    suites = {f"rmbench/suites/{path.name}" for path in (ROOT / "suites").iterdir()}
+    suites = {
+        f"rmbench/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "suites").rglob("*")
+        if path.is_file()
+    }
     published = {
         f"rmbench/{path.relative_to(ROOT).as_posix()}"
         for path in (ROOT / "results").glob("*/*.published.json")

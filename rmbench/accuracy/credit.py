@@ -167,6 +167,8 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
         if columns.preferences is not None:  # no answer: the comparison is lost
             rest = np.setdiff1d(block.indices, whole.indices)
             earned[rest] = 0.0
+            if suite.credit.rule == "styles":
+                _lose_cells(cells, rest, len(columns))
     wholes = [_together(rule, parts, columns) for rule, parts in together.values()]
     for found in wholes:
         earned[found.indices], tied[found.indices] = found.hits, found.ties
@@ -212,6 +214,12 @@ def check_answers(suite: Suite, gives: str) -> None:
         needs = RULES[rule].needs if rule in RULES else "rewards"
         if needs == "rewards" and gives == "preferences":
             raise _needs_rewards(rule)
+
+
+def _lose_cells(cells: dict[str, Credits], lost: npt.NDArray[np.intp], count: int) -> None:
+    """Put down no cell won for comparisons without an answer."""
+    for name in ("above", "diagonal", "below"):
+        cells.setdefault(name, np.full(count, np.nan))[lost] = 0.0
 
 
 def _keep_cells(cells: dict[str, Credits], block: Block, count: int) -> None:

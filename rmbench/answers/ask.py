@@ -70,7 +70,7 @@ def ask(
         facts = _put(scorer, questions, ledger)
         info = scorer.info
     judgements = _take_in(questions, ledger, facts, info)
-    if kept is None:
+    if kept is None and facts.is_final:
         ledger.finish(info, facts)
     return Asked(judgements, facts, info)
 

@@ -81,6 +81,8 @@ class Facts:
         environment: what the result's ``environment`` should say besides versions.
         unanswered: why a question has no answer, by the question's number; every other question
             has one in the ledger.
+        is_final: whether asking again would end alike; False where a server failed, so that the
+            next run asks what has no answer.
         inputs: one number per question, equal where the model saw equal inputs; None where there
             is nothing to tell.
     """
@@ -89,6 +91,7 @@ class Facts:
     timing: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     unanswered: Mapping[int, str] = field(default_factory=dict)
+    is_final: bool = True
     inputs: Sequence[int] | None = None
 
 

@@ -217,7 +217,8 @@ class _Judge:
         asked: tuple[Any, ...]
         asked = (self.model, self.options.url, self.file.messages, self.sampling)
         if isinstance(self.chat, LocalChat):
-            asked = (*asked, self.revision, self.file.awaits_answer, self.chat.settings)
+            chat = self.chat
+            asked = (*asked, self.revision, self.file.awaits_answer, chat.settings, chat.labels)
         read_as = (self.file.verdict, self.options.samples)
         return Identity(repr(asked), repr(read_as), repr(self.options.repeat))
 
@@ -334,6 +335,7 @@ class _Judge:
             timing=timing,
             environment={"faults": dict(self.chat.faults())},
             unanswered=dict(sorted(tally.unanswered.items())),
+            is_final=not any(why.startswith("failed") for why in tally.unanswered.values()),
         )
 
 

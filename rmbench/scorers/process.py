@@ -112,7 +112,8 @@ class Process(Opened):
         if found is None:
             return None
         moving = self.options.that_move("answers")
-        return Identity(f"steps {found.replies} {sorted(moving.items())}")
+        steps = f"steps {found.replies} {sorted(moving.items())}"
+        return Identity(steps, facts=repr(self.options.reduce))
 
     def score(self, conversations: Iterable[Conversation], ledger: Ledger) -> Facts:
         """Record the rewards of each response's steps.

@@ -66,8 +66,12 @@ def _of_checkout() -> list[metadata.EntryPoint]:
     file = Path(__file__).parents[2] / "pyproject.toml"
     if not file.is_file():
         return []
-    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-    declared = project["entry-points"][GROUP] if project["name"] == "rmbench" else {}
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):  # beside an installed package lies somebody else's
+        return []
+    is_own = isinstance(project, dict) and project.get("name") == "rmbench"
+    declared = project["entry-points"][GROUP] if is_own else {}
     return [metadata.EntryPoint(name, value, GROUP) for name, value in declared.items()]
 
 

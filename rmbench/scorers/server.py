@@ -146,7 +146,8 @@ class RewardServer(Opened):
         if found is None:
             return None
         server = repr((*self.server, self.served_name, self.max_length))
-        return found._replace(replies=f"{found.replies} {server}")
+        proof = repr(self.options.that_move("audit"))
+        return found._replace(replies=f"{found.replies} {server}", facts=proof)
 
     def score(self, conversations: Iterable[Conversation], ledger: Ledger) -> Facts:
         """Record the server's rewards.

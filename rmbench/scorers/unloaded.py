@@ -70,15 +70,20 @@ class Unloaded:
         return self._at_hand().score(conversations, ledger)
 
     def _at_hand(self) -> "Classifier":
+        before = self.identity
         if self._loaded is None:
-            before = self.identity
             loaded = self._load(self.model, self.options)
             if self.identity != before:
                 raise ScorerError(
                     f"{self.model}: its files changed while it was loaded; run again when they are"
                     " whole"
                 )
-            self._loaded = loaded
+            self._loaded, self._identity = loaded, before
+        elif before != self._identity:  # else these weights would answer for the new ones
+            raise ScorerError(
+                f"{self.model}: its files changed after it was loaded; run again to score the new"
+                " ones"
+            )
         return self._loaded
 
 
