@@ -1,7 +1,5 @@
 """The HTML report: one self-contained page, safe for texts of others."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.errors import RmbenchError
+from rmbench.show.policy import content_policy
 from rmbench.show.report.material import Material, gather
 from rmbench.suite.comparison import Comparison
 
@@ -55,7 +54,7 @@ def render_report(materials: Sequence[Material]) -> str:
     page = environment.get_template("page.html.j2")
     return page.render(
         parts=_parts(materials, markupsafe.Markup),
-        policy=_policy(style, script),
+        policy=content_policy(style, script),
         script=markupsafe.Markup(script),  # our own file
         style=markupsafe.Markup(style),  # likewise
         subtitle=_subtitle(materials),
@@ -73,19 +72,6 @@ def _shown(value: Any) -> Any:
 
 def _read(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Return the page's Content-Security-Policy; hashes as in CSP Level 3, section 2.3.1."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (style, script)
-    ]
-    return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}';"
-        " base-uri 'none'; form-action 'none';"
-        " require-trusted-types-for 'script'; trusted-types 'none'"
-    )
 
 
 def _parts(materials: Sequence[Material], markup: Any) -> list[dict[str, Any]]:

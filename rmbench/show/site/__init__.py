@@ -1,7 +1,5 @@
 """A static site of many models: no server, no requests, and no text of others runs in it."""
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any, Final
 
 from rmbench.errors import RmbenchError
 from rmbench.files import write_text
+from rmbench.show.policy import content_policy
 from rmbench.show.site.material import Site, gather_site
 from rmbench.show.site.pages import (
     comparison_pages,
@@ -90,7 +89,7 @@ def _shared(site: Site) -> dict[str, Any]:
 
     style, script = (_read(name) for name in ("site.css", "site.js"))
     return {
-        "policy": _policy(style, script),
+        "policy": content_policy(style, script),
         "style": markupsafe.Markup(style),  # our own file
         "script": markupsafe.Markup(script),  # likewise
         "version": metadata.version("rmbench"),
@@ -102,16 +101,3 @@ def _shared(site: Site) -> dict[str, Any]:
 
 def _read(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy of every page; hashes as in CSP Level 3, section 2.3.1."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (style, script)
-    ]
-    return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}';"
-        " base-uri 'none'; form-action 'none';"
-        " require-trusted-types-for 'script'; trusted-types 'none'"
-    )
