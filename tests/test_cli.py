@@ -129,7 +129,7 @@ def test_the_rows_of_a_suite_are_read_from_where_data_says(name: str) -> None:
     Path(name).write_text(text, encoding="utf-8")
     result = rmbench("run", "--model", "length", "--data", f"mini={name}")
     assert result.exit_code == 0
-    assert f"mini: rows of {name}, which nothing compares with mini.jsonl" in result.stdout
+    assert f"mini: the rows are those of {name}; " in result.stdout
     record = read_result(Path("results/mini/length.json"))
     assert record.suite["origin"] == name
 

@@ -570,7 +570,7 @@ def test_nine_real_models_compare_as_statsmodels_says(test_data: Path) -> None:
 def test_the_verdict_says_no_more_than_the_tests() -> None:
     same = changed(OLD, model={"id": "same"})
     sentence = verdict_sentence(compare(OLD, same, TOY), alpha=0.05)
-    assert sentence == "No significant change overall (+0.00 points, p 1.0000)"
+    assert sentence == "No significant change overall (+0.00 points, two-sided p 1.0000)"
 
 
 def test_the_verdict_names_the_sections_that_changed() -> None:
@@ -578,9 +578,11 @@ def test_the_verdict_names_the_sections_that_changed() -> None:
     won = toy_result([1.0] * 155, model="old")
     lost = toy_result([-1.0] * 65 + [1.0] * 90)
     sentence = verdict_sentence(compare(won, lost, TOY), alpha=0.05)
-    assert sentence == ("B is worse overall (-50.00 points, p <0.0001); X -100.0 (p <0.0001)")
+    assert sentence == (
+        "B is worse overall (-50.00 points, two-sided p <0.0001); X -100.00 (adjusted p <0.0001)"
+    )
     back = verdict_sentence(compare(lost, won, TOY), alpha=0.05)
-    assert back == "B is better overall (+50.00 points, p <0.0001); X +100.0 (p <0.0001)"
+    assert back.startswith("B is better overall (+50.00 points, two-sided p <0.0001); X +100.00 ")
 
 
 def test_a_section_of_a_change_that_cancels_out_is_named() -> None:
@@ -588,7 +590,7 @@ def test_a_section_of_a_change_that_cancels_out_is_named() -> None:
     old = toy_result([1.0] * 40 + [1.0] * 25 + [-1.0] * 30 + [-1.0] * 60)
     new = toy_result([-1.0] * 40 + [1.0] * 25 + [1.0] * 30 + [-1.0] * 60)
     sentence = verdict_sentence(compare(old, new, TOY), alpha=0.05)
-    assert sentence.endswith("X -61.5 (p <0.0001), Y +75.0 (p <0.0001)")
+    assert sentence.endswith("X -61.54 (adjusted p <0.0001), Y +75.00 (adjusted p <0.0001)")
 
 
 def test_subsets_stand_in_the_table_on_request() -> None:

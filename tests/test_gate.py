@@ -121,6 +121,8 @@ def test_what_changed_so_little_that_nothing_could_fail_is_said() -> None:
     found = gate(OLD, lose("a", 3))  # three lost have p = 1/8 at the least
     assert found.passed and not found.findings[0].can_fail
     assert gate_table(found).rows[0][-1] == "cannot fail"
+    shown = gate_table(gate(OLD, lose("a", 3), margin=60.0))
+    assert shown.rows[0][-1] == "ok" and not any("cannot fail" in note for note in shown.notes)
     assert gate(OLD, lose("d", 25)).findings[1].can_fail
 
 
@@ -279,6 +281,9 @@ def test_json_carries_the_numbers_in_full() -> None:
     row = record["findings"][1]
     assert row["difference"] == pytest.approx(-0.25 * 25 / 60)
     assert row["p_adjusted"] == WORSE.findings[1].p_value
+    # Of one side, as the adjusted one is: 25 of 60 comparisons of a row were lost.
+    assert (row["p"], row["alternative"]) == (pytest.approx(0.5**25), "less")
+    assert row["p"] <= row["p_adjusted"]
     assert row["outcome"] == "worse"
     assert row["reason"].startswith("worse by 10.42 points")
 

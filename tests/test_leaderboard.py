@@ -209,6 +209,16 @@ def test_results_of_one_name_from_two_folders_both_have_a_row() -> None:
     assert [row.model for row in board(old, old).rows] == ["my-rm"]
 
 
+def test_a_rule_that_was_run_twice_is_one_row_unless_its_numbers_differ() -> None:
+    rule = {"id": "length", "kind": "rule"}
+    old, other = (changed(toy_result(toy_margins(seed)), model=rule) for seed in (1, 2))
+    again = changed(old, date="2026-02-03T04:05:06Z")
+    assert [row.model for row in board(old, again).rows] == ["length"]
+    other = changed(other, date="2026-02-03T04:05:06Z")
+    names = [row.model for row in board(old, other).rows]
+    assert len(set(names)) == 2 and "length (2026-02-03)" in names
+
+
 def test_two_ways_of_running_one_model_are_two_rows() -> None:
     plain = toy_result(toy_margins(1), model="m", settings={"template": "tokenizer"})
     bare = changed(plain, settings={"template": "none"})

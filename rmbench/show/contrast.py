@@ -57,13 +57,15 @@ def _overall(item: Verdict | None, alpha: float) -> str:
         return "The overall change cannot be tested"
     mark = item.mark(alpha)
     words = {"+": "B is better overall", "-": "B is worse overall"}.get(mark)
-    points = f"{100 * item.difference.estimate:+.2f} points, p {p_text(item.adjusted)}"
+    chance = p_text(item.difference.p_value)
+    points = f"{100 * item.difference.estimate:+.2f} points, two-sided p {chance}"
     return f"{words or 'No significant change overall'} ({points})"
 
 
 def _change(item: Verdict) -> str:
     assert item.difference is not None and item.adjusted is not None, "else it has no mark"
-    return f"{item.name} {100 * item.difference.estimate:+.1f} (p {p_text(item.adjusted)})"
+    chance = p_text(item.adjusted)
+    return f"{item.name} {100 * item.difference.estimate:+.2f} (adjusted p {chance})"
 
 
 def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> Table:
@@ -89,9 +91,9 @@ def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> 
         notes=[
             *more,
             f"mark at p adjusted <= {alpha:g}: + B is better, - worse, blank neither, x not"
-            f" comparable; p is two-sided; that of {contrast.suite.headline}, which ranks, stands"
-            " alone, and the others are adjusted in two families: sections with averages, and"
-            " subsets",
+            " comparable; p: two-sided, of this row alone; p adjusted: for the other rows of its"
+            f" family, which are sections with averages, and subsets; {contrast.suite.headline},"
+            " which ranks, stands alone",
             "detectable: the smallest difference in points that p alone finds 8 times out of 10;"
             " won, lost: comparisons that earn more, less credit in B; intervals are not adjusted"
             " and need not agree with p to the last digit",
@@ -239,7 +241,7 @@ def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:
     A line per slice, and one of level ``suite`` for how far the two agree on all comparisons.
     """
     columns = ["level", "name", "old", "new", "n", "difference", "low", "high"]
-    columns += ["p", "p_drop", "p_adjusted", "design_effect", "won", "lost", "mark"]
+    columns += ["p", "p_adjusted", "alternative", "design_effect", "won", "lost", "mark"]
     columns += ["same", "kappa", "standard_error"]
     records = [verdict_record(item) | {"mark": item.mark(alpha)} for item in contrast.verdicts]
     if contrast.agreement is not None:
@@ -281,8 +283,8 @@ def verdict_record(item: Verdict) -> dict[str, Any]:
     if item.difference is not None:
         low, high = item.difference.interval
         record |= {"difference": item.difference.estimate, "low": low, "high": high}
-        record |= {"p": item.difference.p_value, "p_drop": item.difference.p_drop}
-        record |= {"p_adjusted": item.adjusted, "design_effect": item.difference.design}
+        record |= {"p": item.difference.p_value, "p_adjusted": item.adjusted}
+        record |= {"alternative": "two-sided", "design_effect": item.difference.design}
         record |= {"won": item.gained, "lost": item.lost}
     return record
 

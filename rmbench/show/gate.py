@@ -51,9 +51,9 @@ VERDICTS: Final = {"not worse": "passed", "worse": "FAILED", "cannot tell": "CAN
 def gate_table(gate: Gate) -> Table:
     """Return what the gate found, section by section."""
     contrast, limits = gate.contrast, gate.limits
-    head = ["", "baseline %", "now %", "change", "95 % interval", "p", "detectable"]
+    head = ["", "baseline %", "now %", "change", "95 % interval", "p", "p adjusted", "detectable"]
     if limits.margin is not None:
-        head.insert(6, "at worst")
+        head.insert(7, "at worst")
     return Table(
         title=f"{VERDICTS[gate.outcome]}: {contrast.suite.title}, {title_of(contrast.new)}",
         above=setting_lines(contrast, "baseline", "now"),
@@ -65,12 +65,13 @@ def gate_table(gate: Gate) -> Table:
 
 def _rules(gate: Gate) -> list[str]:
     limits = gate.limits
-    rule = f"fails at p <= {limits.alpha:g}"
+    rule = f"fails at p adjusted <= {limits.alpha:g}"
     if limits.max_drop is not None:
         rule += f", or when worse by more than {_points(limits.max_drop)}"
     how = "the largest of all rows" if gate.contrast.paired else "all rows, by Holm's method"
     lines = [
-        f"{rule}; p is one-sided (a drop) and adjusted for {how}",
+        f"{rule}; p: one-sided, of a drop at least as large, of this row alone; p adjusted: for"
+        f" {how}",
         "detectable: the smallest drop in points that this test finds 8 times out of 10",
     ]
     if limits.margin is not None:
@@ -78,10 +79,10 @@ def _rules(gate: Gate) -> list[str]:
             f"passes where a drop of {_points(limits.margin)} or more is ruled out; at worst: the"
             f" one-sided {100 * (1 - limits.alpha):g} % limit of the change"
         )
-    if any(not item.can_fail and item.p_value is not None for item in gate.findings):
+    elif any(not item.can_fail and item.p_value is not None for item in gate.findings):
         lines.append(
             "cannot fail: so few comparisons changed sides that losing all of them would not"
-            f" reach p <= {limits.alpha:g}"
+            f" reach p adjusted <= {limits.alpha:g}"
         )
     if gate.new_ties:
         lines.append(
@@ -97,17 +98,21 @@ def _points(number: float) -> str:
 
 def _gate_row(finding: Finding, limits: Limits) -> list[Content]:
     lowest = [Cell("end", finding.lowest)] if limits.margin is not None else []
-    middle = [Cell("p", finding.p_value), *lowest, Cell("distance", finding.detectable)]
-    return [*verdict_cells(finding.verdict)[:5], *middle, _told(finding)]
+    difference = finding.verdict.difference
+    chances = [Cell("p", None if difference is None else difference.p_drop)]
+    chances.append(Cell("p", finding.p_value))
+    middle = [*chances, *lowest, Cell("distance", finding.detectable)]
+    return [*verdict_cells(finding.verdict)[:5], *middle, _told(finding, limits)]
 
 
-def _told(finding: Finding) -> str:
+def _told(finding: Finding, limits: Limits) -> str:
     """Say in a few words what the gate found."""
     if finding.outcome == "not comparable":
         return "not comparable"
     if finding.reason:
         return finding.reason
-    return "ok" if finding.can_fail else "cannot fail"
+    # What is shown to have lost less than the margin passes for that reason.
+    return "ok" if finding.can_fail or limits.margin is not None else "cannot fail"
 
 
 def _gate_record(gate: Gate) -> dict[str, Any]:
@@ -117,7 +122,9 @@ def _gate_record(gate: Gate) -> dict[str, Any]:
     rows = [
         verdict_record(finding.verdict)
         | {
+            "p": None if (found := finding.verdict.difference) is None else found.p_drop,
             "p_adjusted": finding.p_value,
+            "alternative": "less",
             "lowest": finding.lowest,
             "detectable": finding.detectable,
             "can_fail": finding.can_fail,

@@ -188,16 +188,16 @@ def _rows(results: Sequence[Result]) -> list[Row]:
     """Return one row for each model and way of running it.
 
     Of results that differ although their files have one name, as two folders can hold them, each
-    has a row of its own, which names the model's revision.
+    has a row of its own, which names the model's revision, or else its date.
     """
     groups: dict[tuple[str, int], dict[str, Result]] = {}
     for result in results:
         # Published numbers of two sources never share a row.
         stem, suite, number = file_stem(result), str(result.suite["name"]), 0
         stem += f"|{result.citation}" if result.source == "published" else ""
-        while groups.get((stem, number), {}).get(suite, result) != result:
+        while not _are_one(groups.get((stem, number), {}).get(suite, result), result):
             number += 1
-        groups.setdefault((stem, number), {})[suite] = result
+        groups.setdefault((stem, number), {}).setdefault(suite, result)
     settings = {stem: _settings(next(iter(group.values()))) for stem, group in groups.items()}
     values: dict[str, set[str]] = {}
     for shown in settings.values():
@@ -213,9 +213,23 @@ def _rows(results: Sequence[Result]) -> list[Row]:
     ]
 
 
+def _are_one(first: Result, second: Result) -> bool:
+    """Return whether two results say the same of the same model, whenever they were made."""
+    return (
+        (first.model, first.settings, first.suite.get("sha256"))
+        == (second.model, second.settings, second.suite.get("sha256"))
+    ) and (first.subsets, first.sections, first.averages) == (
+        second.subsets,
+        second.sections,
+        second.averages,
+    )
+
+
 def _name(result: Result, *, is_alone: bool) -> str:
+    if is_alone:
+        return str(result.model["id"])
     revision = str(result.model.get("revision") or "").removeprefix("sha256:")[:7]
-    mark = "" if is_alone or not revision else f"@{revision}"
+    mark = f"@{revision}" if revision else f" ({result.date[:10]})" if result.date else ""
     return f"{result.model['id']}{mark}"
 
 

@@ -78,9 +78,9 @@ KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "accuracy and interval": lambda item: _with_interval(item),
     "interval": lambda ends: f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}",
     "points": lambda value: f"{100 * value:+.2f}",
-    "reach": lambda ends: f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}",
-    "distance": lambda value: f"{100 * value:.1f}",
-    "end": lambda value: f"{100 * value:+.1f}",
+    "reach": lambda ends: f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}",
+    "distance": lambda value: f"{100 * value:.2f}",
+    "end": lambda value: f"{100 * value:+.2f}",
     "p": p_text,
     "seconds": "{:,.0f}".format,
     "number": "{:.4g}".format,
@@ -373,7 +373,10 @@ def source_notes(result: Result, suite: Suite) -> list[str]:
     origin = result.suite.get("origin")
     if suite.source.sha256 is not None or origin == suite.source.path:
         return []
-    return [f"{suite.name}: rows of {origin}, which nothing compares with {suite.source.path}"]
+    return [
+        f"{suite.name}: the rows are those of {origin}; the suite has no digest that would show"
+        f" whether they are {suite.source.path}'s"
+    ]
 
 
 def _meanings(suite: Suite, result: Result) -> list[str]:
