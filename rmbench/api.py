@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rmbench.accuracy.quick import open_part
 from rmbench.cache import Cache, default_folder
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.compare.comparable import suite_of
@@ -12,7 +13,7 @@ from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Scorer
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.definition import Suite, load_suite
-from rmbench.suite.feed import open_feed
+from rmbench.suite.feed import Part
 
 __all__ = ["check_result", "compare_results", "evaluate"]
 
@@ -26,6 +27,7 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     name: str | None = None,
     data: str | None = None,
     limit: int | None = None,
+    quick: int | None = None,
     **options: Any,
 ) -> Result:
     """Return the result of a scorer, or of a model in memory, on a suite.
@@ -44,19 +46,19 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
         name: what the model is called in the result; needed for one in memory.
         data: a local file or folder to read instead of the suite's source.
         limit: score only so many comparisons, spread over the suite; the result is then partial.
+        quick: score only so many, chosen so that they tell the most, the same ones each time.
         options: of the model or the named scorer, as ``rmbench scorers show`` lists them.
 
     Raises:
         RmbenchError: suite, data, model or answers are wrong; the message names place and remedy.
-        TypeError: scorer and model are both given, or neither.
-        ValueError: ``limit`` is below 1.
+        TypeError: scorer and model are both given, or neither; so are ``limit`` and ``quick``.
+        ValueError: ``limit`` or ``quick`` is below 1.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+    part = _part(limit, quick)
     if (scorer is None) == (model is None):
         raise TypeError("give a scorer or a model: one of the two")
     found = load_suite(suite) if isinstance(suite, str) else suite
-    feed = open_feed(found, data=data, limit=limit)
+    feed = open_part(found, data=data, part=part)
     if isinstance(scorer, str):
         with Cache(default_folder()) as cache:
             return evaluate_feed(feed, load_scorer(scorer, **options), name=name, cache=cache)
@@ -65,6 +67,17 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     elif options:
         raise TypeError(f"{', '.join(options)}: options of a scorer that is made already")
     return evaluate_feed(feed, scorer, name=name)
+
+
+def _part(limit: int | None, quick: int | None) -> Part | None:
+    if limit is not None and quick is not None:
+        raise TypeError("limit and quick both say how many comparisons; give one of them")
+    for name, size in (("limit", limit), ("quick", quick)):
+        if size is not None and size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    if quick is not None:
+        return Part(quick, "quick")
+    return None if limit is None else Part(limit)
 
 
 def _in_memory(model: Any, tokenizer: Any, name: str | None, options: dict[str, Any]) -> Scorer:

@@ -221,11 +221,12 @@ def _measured(
         "rounding": rounding_spread(target.suite, subsets, rewards, dtype="float32"),
     }
     facts = _suite_block(target, len(ids), path)
+    part = None if partial is None else f"partial:{partial}"
     return Result(
         source="measured",
         suite=facts,
         model={"id": model, "revision": None, "kind": KIND, "parameters": None},
-        signature=f"{sign(facts, info, partial=partial)}|{KIND}",
+        signature=f"{sign(facts, info, part=part)}|{KIND}",
         averages=summary.averages,
         sections=summary.sections,
         subsets=summary.subsets,

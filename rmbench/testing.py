@@ -88,7 +88,7 @@ class ScorerContract:
         assert is_listwise(self.make()) == (info.gives == "preferences")
         facts = suite_facts(self.feed())
         odd = replace(info, settings={**info.settings, "an_odd_one": 7})
-        assert sign(facts, odd, partial=None) != sign(facts, info, partial=None)
+        assert sign(facts, odd, part=None) != sign(facts, info, part=None)
 
     def _record(self, known: dict[int, Answer]) -> tuple[dict[int, Answer], set[int]]:
         scorer, ledger = self.make(), MemoryLedger(known)

@@ -266,7 +266,7 @@ def test_a_signature_holds_what_sets_the_rewards() -> None:
     )
     facts: SuiteFacts = {"name": "s", "version": 3, "headline": "h", "sha256": "ee5efc8" + "0" * 57}
     # sha256sum of "Be kind." and of "[1, 2]"
-    assert sign(facts, info, partial=20) == (
+    assert sign(facts, info, part="partial:20") == (
         "s:3-ee5efc8|org/m@0123456|bfloat16|tmpl:my.jinja-fedcba9|max_length:2048|on_overflow:drop"
         f"|sys:5499bef|votes:3a316d6|partial:20|rmbench:{metadata.version('rmbench')}"
     )

@@ -60,7 +60,7 @@ def _run(command: "Command", data: tuple[str, ...]) -> "Result":
     from rmbench.run import evaluate_feed
     from rmbench.scorers.registry import load_scorer
 
-    (feed,) = open_feeds([command.suite], data, command.limit)
+    (feed,) = open_feeds([command.suite], data, command.part)
     return evaluate_feed(feed, load_scorer(command.model, command.options))
 
 

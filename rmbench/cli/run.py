@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rmbench.result.record import Result
     from rmbench.scorers.contract import Progress
     from rmbench.suite.definition import Suite
-    from rmbench.suite.feed import Feed
+    from rmbench.suite.feed import Feed, Part
 
 __all__ = ["run"]
 
@@ -63,6 +63,11 @@ HIDDEN: Final = "rmbench.no_progress"
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Score only N comparisons: a partial run."
 )
+@click.option(
+    "--quick",
+    type=click.IntRange(min=1),
+    help="Score only N comparisons that tell the most, the same ones each time, of every subset.",
+)
 @click.option("--subsets", is_flag=True, help="Print every subset too.")
 @click.option(
     "--plan",
@@ -97,6 +102,7 @@ def run(
     output: Path,
     name: str | None,
     limit: int | None,
+    quick: int | None,
     subsets: bool,
     is_plan: bool,
     cache_folder: Path | None,
@@ -118,19 +124,20 @@ def run(
     from rmbench.result.store import check_folder
 
     _refuse_contradictions(baseline, is_plan, no_cache, cache_folder)
+    part = _part(limit, quick)
     if config is not None:
         _refuse_beside_config(rows, models, suites, data, name, baseline, is_plan)
         folders = (output, None if no_cache else open_cache(cache_folder))
         run_model = partial(_run_model, folders=folders)
-        sys.exit(2 if run_sweep(config, open_feeds, run_model, limit=limit, fmt=fmt) else 0)
+        sys.exit(2 if run_sweep(config, open_feeds, run_model, part=part, fmt=fmt) else 0)
     models = tuple(dict.fromkeys(models)) or ("tiny",)
     given = given_options()
     names = _name_models(models, name)
     tell_unused(models, given)
     feeds = (
-        open_feeds(_suite_names(suites, models), data, limit)
+        open_feeds(_suite_names(suites, models), data, part)
         if rows is None
-        else _open_rows(rows, limit, suites)
+        else _open_rows(rows, part, suites)
     )
     if is_plan:
         print_plan(models, feeds, given, fmt)
@@ -158,6 +165,16 @@ def _refuse_contradictions(
         raise click.UsageError("--plan scores nothing, so that there is nothing to --check")
     if no_cache and cache_folder is not None:
         raise click.UsageError("--cache and --no-cache contradict each other; leave one out")
+
+
+def _part(limit: int | None, quick: int | None) -> "Part | None":
+    from rmbench.suite.feed import Part
+
+    if limit is not None and quick is not None:
+        raise click.UsageError("--limit and --quick both say how many comparisons; give one")
+    if quick is not None:
+        return Part(quick, "quick")
+    return None if limit is None else Part(limit)
 
 
 def _refuse_beside_config(*given: Any) -> None:
@@ -199,9 +216,9 @@ def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     return ["rewardbench", "ultrafeedback"]
 
 
-def _open_rows(rows: str, limit: int | None, suites: Sequence[str]) -> list["Feed"]:
+def _open_rows(rows: str, part: "Part | None", suites: Sequence[str]) -> list["Feed"]:
     """Read rows that no suite file describes, and say what they were taken for."""
-    from rmbench.suite.feed import open_feed
+    from rmbench.accuracy.quick import open_part
     from rmbench.suite.recognise import recognise
     from rmbench.wording import printable
 
@@ -209,14 +226,14 @@ def _open_rows(rows: str, limit: int | None, suites: Sequence[str]) -> list["Fee
         raise click.UsageError("ROWS are a suite of their own; leave --suite out")
     suite, _, reading = recognise(rows)
     click.echo(printable(f"{reading}; not so? see `rmbench suites new`"), err=True)
-    return [open_feed(suite, data=rows if Path(rows).exists() else None, limit=limit)]
+    return [open_part(suite, data=rows if Path(rows).exists() else None, part=part)]
 
 
-def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> list["Feed"]:
+def open_feeds(names: Sequence[str], data: Sequence[str], part: "Part | None") -> list["Feed"]:
     """Read and check the rows of every suite, before any model is loaded."""
+    from rmbench.accuracy.quick import open_part
     from rmbench.errors import SuiteError, did_you_mean
     from rmbench.suite.definition import load_suite
-    from rmbench.suite.feed import open_feed
 
     suites = [load_suite(name) for name in names]
     places: dict[str, str] = {}
@@ -230,7 +247,7 @@ def open_feeds(names: Sequence[str], data: Sequence[str], limit: int | None) -> 
         if name in places:
             raise SuiteError(f"--data {item}: {name} has its rows from {places[name]} already")
         places[name] = path
-    return [open_feed(suite, data=places.get(suite.name), limit=limit) for suite in suites]
+    return [open_part(suite, data=places.get(suite.name), part=part) for suite in suites]
 
 
 def _run_models(

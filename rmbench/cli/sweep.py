@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rmbench.answers.jobs import Job, Sweep
     from rmbench.result.record import Result
     from rmbench.show.table import Table
-    from rmbench.suite.feed import Feed
+    from rmbench.suite.feed import Feed, Part
 
 __all__ = ["run_sweep"]
 
-OpenFeeds = Callable[[Sequence[str], Sequence[str], int | None], "list[Feed]"]
+OpenFeeds = Callable[[Sequence[str], Sequence[str], "Part | None"], "list[Feed]"]
 RunModel = Callable[[tuple[str, str], Mapping[str, Any], "Sequence[Feed]"], "list[Result]"]
 
 
 def run_sweep(
-    path: Path, open_feeds: OpenFeeds, run_model: RunModel, *, limit: int | None, fmt: str
+    path: Path, open_feeds: OpenFeeds, run_model: RunModel, *, part: "Part | None", fmt: str
 ) -> bool:
     """Run every job of a sweep and print one table; return whether any job failed.
 
@@ -31,7 +31,7 @@ def run_sweep(
         path: of the sweep's file.
         open_feeds: reads and checks suites.
         run_model: asks one model about suites and writes the results.
-        limit: comparisons of each suite; None for all.
+        part: of each suite; None for all.
         fmt: of the table.
 
     Raises:
@@ -46,7 +46,7 @@ def run_sweep(
     names = _names(sweep, str(path))
     every = expand_groups([suite for job in sweep.jobs for suite in job.suites])
     data = [f"{suite}={place}" for suite, place in sweep.data.items()]
-    feeds = dict(zip(every, open_feeds(every, data, limit), strict=True))
+    feeds = dict(zip(every, open_feeds(every, data, part), strict=True))
     rows: dict[str, list[Result]] = {}
     for job, name in zip(sweep.jobs, names, strict=True):
         try:

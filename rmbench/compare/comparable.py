@@ -91,10 +91,9 @@ def check_comparable(old: Result, new: Result) -> list[str]:
         values = [dict(item.suite)[key] for item in (old, new)]
         if values[0] != values[1]:
             raise ResultError(f"{both}: suite {key} {values[0]} and {values[1]}; {remedy}")
-    if old.partial != new.partial:
+    if old.part != new.part:
         parts = [
-            "all comparisons" if item.partial is None else counted(item.partial, "comparisons")
-            for item in (old, new)
+            "all comparisons" if item.partial is None else _told_part(item) for item in (old, new)
         ]
         raise ResultError(f"{both}: scored {parts[0]} and {parts[1]}; run both whole")
     before, after = (item.suite.get("sha256") for item in (old, new))
@@ -106,6 +105,11 @@ def check_comparable(old: Result, new: Result) -> list[str]:
             " the same data"
         )
     return []
+
+
+def _told_part(result: Result) -> str:
+    how = "a quick sample of " if result.sample else ""
+    return how + counted(result.partial or 0, "comparisons")
 
 
 def check_rewards(result: Result, suite: Suite) -> None:

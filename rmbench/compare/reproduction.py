@@ -11,6 +11,7 @@ from rmbench.answers.judgements import Judgement
 from rmbench.errors import ResultError, ScorerError
 from rmbench.result.record import Result
 from rmbench.scorers.registry import HUB_ID, load_kind, unprefixed_names
+from rmbench.suite.feed import Part
 
 __all__ = ["Command", "Reproduced", "command_of", "reproduced"]
 
@@ -28,13 +29,13 @@ class Command:
         model: as ``--model`` takes it.
         suite: its name, or the path of its file.
         options: of the model's kind.
-        limit: comparisons of a partial run; None for all.
+        part: of the suite; None for all.
     """
 
     model: str
     suite: str
     options: dict[str, Any]
-    limit: int | None
+    part: Part | None
 
     @property
     def text(self) -> str:
@@ -42,7 +43,8 @@ class Command:
         parts = ["rmbench", "run", "--model", self.model, "--suite", self.suite]
         for name, value in self.options.items():
             parts += ["-o", f"{name}={value}"]
-        parts += [] if self.limit is None else ["--limit", str(self.limit)]
+        if self.part is not None:
+            parts += [f"--{self.part.sample or 'limit'}", str(self.part.size)]
         return shlex.join([*parts, "--no-cache"])
 
 
@@ -69,7 +71,7 @@ def command_of(
         model=model or _model(result, kind),
         suite=suite or str(result.suite["name"]),
         options=options,
-        limit=result.partial,
+        part=None if result.partial is None else Part(result.partial, result.sample),
     )
 
 

@@ -40,9 +40,9 @@ def measured_result(feed: Feed, asked: Asked, found: Findings, *, seconds: float
         found: what was made of them.
         seconds: the whole run took.
     """
-    facts, partial = suite_facts(feed), None if feed.indices is None else len(feed.indices)
+    facts, partial = suite_facts(feed), _partial(feed)
     info, timing = asked.info, asked.facts.timing
-    return Result(
+    result = Result(
         source="measured",
         suite=facts,
         model={
@@ -55,7 +55,6 @@ def measured_result(feed: Feed, asked: Asked, found: Findings, *, seconds: float
         },
         settings=dict(info.settings),
         usual=dict(info.usual),
-        signature=sign(facts, info, partial=partial),
         averages=found.summary.averages,
         sections=found.summary.sections,
         subsets=found.summary.subsets,
@@ -66,8 +65,14 @@ def measured_result(feed: Feed, asked: Asked, found: Findings, *, seconds: float
         | {name: round(value, 3) for name, value in timing.items()},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         partial=partial,
+        sample=feed.sample,
         rewards=asked.judgements,
     )
+    return result.model_copy(update={"signature": sign(facts, info, part=result.part)})
+
+
+def _partial(feed: Feed) -> int | None:
+    return None if feed.indices is None else len(feed.indices)
 
 
 def planned_result(feed: Feed, model: str) -> Result:
@@ -80,7 +85,8 @@ def planned_result(feed: Feed, model: str) -> Result:
         suite=suite_facts(feed),
         model={"id": model},
         averages={},
-        partial=None if feed.indices is None else len(feed.indices),
+        partial=_partial(feed),
+        sample=feed.sample,
     )
 
 

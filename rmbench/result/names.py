@@ -13,7 +13,8 @@ __all__ = ["file_stem", "kept_stem", "safe_name", "suite_folder"]
 # Windows opens a device for these, whatever follows the first dot.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 # What rmbench itself puts at the end of a stem.
-_MARKED = re.compile(r".*\.(published|partial-\d+)")
+_MARKED = re.compile(r".*\.(published|(partial|quick)-\d+)")
+_PART = re.compile(r"\.(?:partial|quick)-\d+$")
 _LONGEST: Final = 120
 
 
@@ -38,13 +39,14 @@ def file_stem(result: Result) -> str:
     stem = safe_name(str(result.model["id"])) + settings
     if result.source == "published":
         return f"{stem}.published"
-    return stem + (f".partial-{result.partial}" if result.partial else "")
+    return stem + (f".{result.part.replace(':', '-')}" if result.part else "")
 
 
 def kept_stem(result: Result) -> str:
     """Return the name under which an earlier result is kept when another takes its place."""
-    stem, dot, part = file_stem(result).rpartition(".partial-")
-    stem, part = (stem, dot + part) if dot else (part, "")
+    whole = file_stem(result)
+    stem = _PART.sub("", whole)
+    part = whole.removeprefix(stem)
     return f"{stem}+{_digest(str(result.signature))[:7]}{part}"
 
 

@@ -104,7 +104,9 @@ class Result(BaseModel):
     Attributes:
         source: ``measured``, or ``published`` for numbers copied from a card or paper.
         citation: where published numbers stand.
-        partial: how many comparisons a run with a limit scored; None for a whole run.
+        partial: how many comparisons were scored of a suite; None for all.
+        sample: how those were chosen: ``quick`` for a stratified sample; None for evenly spread
+            ones, and where nothing was chosen.
         suite: what was compared.
         model: who answered.
         settings: what can move an answer.
@@ -125,6 +127,7 @@ class Result(BaseModel):
     source: Literal["measured", "published"]
     citation: Text | None = None
     partial: Annotated[int, Ge(1)] | None = None
+    sample: Literal["quick"] | None = None
     suite: SuiteFacts
     model: ModelFacts
     settings: dict[Text, Any] = Field(default_factory=dict)
@@ -144,6 +147,11 @@ class Result(BaseModel):
     def is_rule(self) -> bool:
         """Whether a rule that looks at the text alone answered: a baseline, no model."""
         return self.model.get("kind") in ("rule", "builtin")  # as releases before 0.2 called it
+
+    @property
+    def part(self) -> str | None:
+        """What part of the suite was scored, in one word: ``quick:300``; None for all of it."""
+        return None if self.partial is None else f"{self.sample or 'partial'}:{self.partial}"
 
     @property
     def headline(self) -> Accuracy | None:

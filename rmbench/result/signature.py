@@ -20,7 +20,7 @@ _DIGEST: Final = "_sha256"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
-def sign(suite: SuiteFacts, info: ScorerInfo, *, partial: int | None) -> str:
+def sign(suite: SuiteFacts, info: ScorerInfo, *, part: str | None) -> str:
     """Return the signature of a measured number, parts joined by ``|``.
 
     Suite, version and the first digits of the data's digest; model and revision; dtype and
@@ -40,8 +40,8 @@ def sign(suite: SuiteFacts, info: ScorerInfo, *, partial: int | None) -> str:
         if name not in _ALWAYS
     }
     parts += [word(name, value, info.settings) for name, value in named.items()]
-    if partial is not None:
-        parts.append(f"partial:{partial}")
+    if part is not None:
+        parts.append(part)
     return "|".join([*parts, f"rmbench:{metadata.version('rmbench')}"])
 
 
@@ -83,4 +83,4 @@ def sign_again(result: Result) -> str:
         settings=result.settings,
         usual=result.usual,
     )
-    return sign(result.suite, info, partial=result.partial)
+    return sign(result.suite, info, part=result.part)

@@ -325,10 +325,9 @@ def result_table(result: Result, suite: Suite, *, subsets: bool = False) -> Tabl
         for group in groups
         for name, item in group.items()
     ]
+    how = "a quick sample" if result.sample else "partial"
     part = (
-        f" (partial: {counted(result.partial, 'comparisons')})"
-        if result.partial is not None
-        else ""
+        f" ({how}: {counted(result.partial, 'comparisons')})" if result.partial is not None else ""
     )
     notes = [*_meanings(suite, result), *analysis_notes(result), *audit_notes(result, suite)]
     notes += _design_note(result)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,20 @@ from rmbench.suite.comparison import Comparison, fingerprint
 from rmbench.suite.definition import Suite
 from rmbench.suite.rows import Rows, open_rows
 
-__all__ = ["Contents", "Feed", "open_feed"]
+__all__ = ["Contents", "Feed", "Part", "open_feed"]
+
+Sample = Literal["quick"]
+
+
+class Part(NamedTuple):
+    """A part of a suite: how many comparisons, and which.
+
+    ``sample`` is ``quick`` for a stratified sample (``accuracy.quick``), None for comparisons that
+    are spread evenly over the suite.
+    """
+
+    size: int
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +83,16 @@ class Contents:
 class Feed:
     """A suite's checked comparisons; iterating reads them anew, so that none stays in memory.
 
-    ``indices`` is None for the whole suite, else the rows of a partial run, ascending.
+    ``indices`` is None for the whole suite, else the rows of a partial run, ascending; ``sample``
+    says how they were chosen, see ``Part``. Those that are ``held`` are not read again.
     """
 
     suite: Suite
     rows: Rows
     contents: Contents
     indices: list[int] | None = None
+    sample: Sample | None = None
+    held: tuple[Comparison, ...] | None = None
 
     @property
     def num_conversations(self) -> int:
@@ -89,6 +105,9 @@ class Feed:
         Raises:
             DataError: the data changed since it was checked; known once all of it is read.
         """
+        if self.held is not None:
+            yield from self.held
+            return
         digest = hashlib.sha256()
         wanted = None if self.indices is None else set(self.indices)
         for number, read in enumerate(read_comparisons(self.suite, self.rows)):
@@ -97,6 +116,21 @@ class Feed:
                 yield read.comparison
         if digest.hexdigest() != self.contents.sha256:
             raise DataError(f"{self.rows.origin}: the data changed while it was read; run again")
+
+    def only(self, indices: list[int], sample: Sample | None = None) -> "Feed":
+        """Return a part of a whole suite.
+
+        Args:
+            indices: the numbers of its comparisons, ascending.
+            sample: how they were chosen.
+        """
+        audit = _count(self.suite, self.rows, set(indices))
+        contents = replace(self.contents.only(indices), audit=audit)
+        return replace(self, contents=contents, indices=indices, sample=sample)
+
+    def hold(self) -> "Feed":
+        """Return the same with its comparisons in memory: for a small part, asked often."""
+        return replace(self, held=tuple(self))
 
 
 def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None) -> Feed:
@@ -117,12 +151,10 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
     contents = _scan(suite, rows)
     suite = suite.resolved(contents.subsets)
     _check_contents(suite, contents, rows.origin)
-    total = len(contents.ids)
+    feed, total = Feed(suite=suite, rows=rows, contents=contents), len(contents.ids)
     if limit is None or limit >= total:
-        return Feed(suite=suite, rows=rows, contents=contents)
-    indices = [i * total // limit for i in range(limit)]
-    part = replace(contents.only(indices), audit=_count(suite, rows, set(indices)))
-    return Feed(suite=suite, rows=rows, contents=part, indices=indices)
+        return feed
+    return feed.only([i * total // limit for i in range(limit)])
 
 
 def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, Any]:

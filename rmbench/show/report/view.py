@@ -99,7 +99,8 @@ def _about(material: Material) -> str:
     subsets = counted(len(result.subsets), "subsets")
     sizes = f"{counted(n, 'comparisons')} in {subsets}, version {material.suite.version}."
     if result.partial is not None:
-        sizes = f"A partial run: only {counted(n, 'comparisons')}, spread over the suite."
+        how = "a quick sample" if result.sample else "spread over the suite"
+        sizes = f"A partial run: only {counted(n, 'comparisons')}, {how}."
     return sizes
 
 
