@@ -7,7 +7,7 @@ of these in both orders, so that it cannot win by the place of a response.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rmbench.suite.comparison import Candidates, Conversation
@@ -30,8 +30,13 @@ class Conversations:
 
     def __iter__(self) -> Iterator[Conversation]:
         """Yield them in the order in which their rewards are recorded."""
+        rule = self.feed.suite.credit
         for comparison in self.feed:
-            yield from comparison.conversations()
+            if rule.of(comparison.subset).weighs_distances:
+                for conversation in comparison.conversations():
+                    yield replace(conversation, weighed=True)
+            else:
+                yield from comparison.conversations()
 
     @property
     def name(self) -> str:

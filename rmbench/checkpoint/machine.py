@@ -4,9 +4,10 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["accelerator"]
+__all__ = ["accelerator", "has_fast_bfloat16"]
 
 GPUS = Path("/proc/driver/nvidia/gpus")
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 def accelerator(device: str) -> str:
@@ -27,6 +28,14 @@ def accelerator(device: str) -> str:
     if len(set(names)) > 1:  # which one it is hangs on the order in which CUDA counts them
         return f"cuda {device} {names} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
     return f"cuda {names[0] if names else ''}"
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor has units for products of bfloat16 matrices (Intel's AMX)."""
+    try:
+        return "amx_bf16" in PROCESSOR.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
 
 
 def gpu_names() -> list[str]:

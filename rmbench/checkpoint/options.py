@@ -26,8 +26,11 @@ class ModelOptions(Options):
     revision: str | None = option(
         None, help="Branch, tag or commit on the Hub.", flag=True, moves="nothing"
     )  # it moves the identity
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
-        "auto", help="auto: bfloat16 on CUDA, else float32.", flag=True
+    dtype: Literal["auto", "bfloat16", "float16", "float32", "cascade"] = option(
+        "auto",
+        help="auto: bfloat16 on CUDA, else float32. cascade: half precision, then float32 for all"
+        " that it could decide otherwise.",
+        flag=True,
     )
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", flag=True, moves="nothing")
     device_map: Literal["auto"] | None = option(

@@ -210,12 +210,13 @@ def check_labels(checkpoint: Checkpoint, network: Any) -> Check:
 def choose_dtype(choice: str, device: torch.device) -> str:
     """Return the dtype that ``auto`` means on a device, or the one that was chosen.
 
-    NVIDIA's GPUs before compute capability 8 multiply float16 fast, and bfloat16 only in emulation.
+    Of a cascade it is the fast one. NVIDIA's GPUs before compute capability 8 multiply float16
+    fast, and bfloat16 only in emulation.
     """
-    if choice != "auto":
+    if choice not in ("auto", "cascade"):
         return choice
     if device.type != "cuda":
-        return "float32"
+        return "float32" if choice == "auto" else "bfloat16"
     is_old = torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
     return "float16" if is_old else "bfloat16"
 

@@ -105,6 +105,8 @@ def _options(result: Result, kind: str) -> dict[str, Any]:
         if name in fields and value is not None and value != fields[name].default
         if value != usual.get(name) and name not in _FOUND
     }
+    if str(found.get("dtype")).startswith("cascade-"):
+        found["dtype"] = "cascade"  # the device says which the fast precision is
     if "revision" in fields and _is_commit(result):
         found["revision"] = result.model["revision"]
     if found.get("template", "none") not in ("tokenizer", "none"):

@@ -90,6 +90,7 @@ class _Audit(TypedDict, total=False):
     proof: dict[Text, Any]
     rechecked: dict[Text, Any] | None
     exact: dict[Text, Any] | None
+    cascade: dict[Text, Any]
 
 
 if TYPE_CHECKING:  # scorers count what they like, under any name

@@ -52,9 +52,10 @@ class InMemory:
                 f"{name}: {outputs} outputs in its configuration, and a reward is one; load it with"
                 " num_labels=1"
             )
-        if self._options.audit == "exact":
+        if self._options.audit == "exact" or self._options.dtype == "cascade":
+            asked = "audit=exact" if self._options.audit == "exact" else "dtype=cascade"
             raise ScorerError(
-                f"{name}: audit=exact needs the model in float32 too, and one in memory is not"
+                f"{name}: {asked} needs the model in float32 too, and one in memory is not"
                 " copied; save it, and run rmbench on the folder"
             )
         self._checkpoint = _as_checkpoint(self._model, tokenizer, name, self._options)

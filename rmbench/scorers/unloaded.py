@@ -1,6 +1,7 @@
 """A model that is loaded when it is first asked: what tells it from others is known before."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from rmbench.scorers.kind import Kind
 from rmbench.suite.comparison import Conversation
 
 if TYPE_CHECKING:
+    from rmbench.scorers.cascade import Cascade
     from rmbench.scorers.classifier import Classifier
     from rmbench.scorers.plan import Plan
 
@@ -38,12 +40,12 @@ class Unloaded:
         self,
         model: str,
         options: ModelOptions | None = None,
-        load: "Callable[[str, ModelOptions], Classifier] | None" = None,
+        load: "Callable[[str, ModelOptions], Classifier | Cascade] | None" = None,
     ) -> None:
         self.model = model
         self.options = options or ModelOptions()
         self._load = load or _load_classifier
-        self._loaded: Classifier | None = None
+        self._loaded: Classifier | Cascade | None = None
         self._identity: Identity | None = None
 
     @property
@@ -69,7 +71,7 @@ class Unloaded:
         """
         return self._at_hand().score(conversations, ledger)
 
-    def _at_hand(self) -> "Classifier":
+    def _at_hand(self) -> "Classifier | Cascade":
         before = self.identity
         if self._loaded is None:
             loaded = self._load(self.model, self.options)
@@ -87,10 +89,16 @@ class Unloaded:
         return self._loaded
 
 
-def _load_classifier(model: str, options: ModelOptions) -> "Classifier":
+def _load_classifier(model: str, options: ModelOptions) -> "Classifier | Cascade":
     from rmbench.scorers.classifier import load_classifier
 
-    return load_classifier(model, options, digest=file_digest)
+    loaded = load_classifier(model, options, digest=file_digest)
+    if options.dtype != "cascade":
+        return loaded
+    from rmbench.scorers.cascade import Cascade
+
+    exact = options.changed(dtype="float32", audit="sample")
+    return Cascade(loaded, partial(load_classifier, model, exact, digest=file_digest))
 
 
 def model_identity(model: str, options: ModelOptions) -> Identity | None:

@@ -473,6 +473,7 @@ AUDIT_WORDS: Final = {
 }
 
 
+CURE: Final = dict.fromkeys(("bfloat16", "float16"), " (--dtype cascade ends them as float32 does)")
 LEFT_OUT: Final = {
     "even": "neither response is preferred",
     "skipped": "the suite says so",
@@ -491,7 +492,9 @@ def audit_notes(result: Result, suite: Suite) -> list[str]:
     for why, count in (result.audit.get("left_out") or {}).items():
         found.append(f"{counted(count, 'rows')} left out: {LEFT_OUT.get(why, why)}")
     found += _way_notes(result.audit)
-    found += _recheck_notes(result.audit) + _order_notes(result.audit)
+    found += _cascade_notes(result.audit)
+    found += _recheck_notes(result.audit, str(result.settings.get("dtype")))
+    found += _order_notes(result.audit)
     if result.audit.get("below_chance"):
         of_model = not result.is_rule
         cost = ": does a low reward mean a good response (a cost model)?" if of_model else ""
@@ -552,7 +555,20 @@ def _way_notes(audit: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
+def _cascade_notes(audit: Mapping[str, Any]) -> list[str]:
+    """Return how many comparisons half precision left open, and how many it had wrong."""
+    item = audit.get("cascade") or {}
+    if not item:
+        return []
+    within = "" if item["bound"] is None else f", those within {item['bound']:.2g} of a tie"
+    return [
+        f"{item['again']:,} of {counted(item['comparisons'], 'comparisons')}"
+        f" ({percent(item['share'])} %) scored again in {item['exact']}{within};"
+        f" {item['fast']} had decided {item['turned']:,} of them otherwise"
+    ]
+
+
+def _recheck_notes(audit: Mapping[str, Any], dtype: str) -> list[str]:
     found = []
     again = {
         "rechecked": "comparisons scored again alone",
@@ -561,7 +577,8 @@ def _recheck_notes(audit: Mapping[str, Any]) -> list[str]:
     for key, words in again.items():
         item = audit.get(key) or {}
         if item.get("flipped"):
-            found.append(f"{item['flipped']} of {item['comparisons']} {words} end otherwise")
+            cure = "" if key == "exact" else CURE.get(dtype, "")
+            found.append(f"{item['flipped']} of {item['comparisons']} {words} end otherwise{cure}")
     return found
 
 

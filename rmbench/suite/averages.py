@@ -14,6 +14,8 @@ __all__ = ["STEPWISE", "Average", "Cells", "Credit", "Parts", "Section"]
 
 POOLED: Final = "comparisons"
 STEPWISE: Final = frozenset({"first-error", "steps"})
+WEIGHING: Final = frozenset({"ties"})
+"""Rules for which it counts how far rewards are apart."""
 Rule = Literal[
     "pair", "best-of", "all-of", "all-pairs", "rank", "styles", "ties", "first-error", "steps"
 ]
@@ -104,6 +106,11 @@ class Credit(Table):
         parts = subset.split("/")
         names = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
         return next((self.subsets[name] for name in names if name in self.subsets), self)
+
+    @property
+    def weighs_distances(self) -> bool:
+        """Whether it hangs on how far rewards are apart, not on their order alone."""
+        return self.rule in WEIGHING
 
     @property
     def credit_of_tie(self) -> float:

@@ -77,7 +77,8 @@ class Conversation:
     comes from (``hep-rust/12, chosen``), and ``key`` which response of the suite it is, None for a
     text of no suite. Neither is part of what is scored: conversations that differ in them alone are
     equal. ``steps`` are the parts of a response that the suite gives in steps, a blank line between
-    two of them; empty where it gives none.
+    two of them; empty where it gives none. ``weighed`` says that the credit of its comparison hangs
+    on how far rewards are apart, not on their order alone.
     """
 
     prompt: tuple[Message, ...]
@@ -86,6 +87,7 @@ class Conversation:
     key: Key | None = field(default=None, compare=False)
     turns: tuple[Message, ...] = ()
     steps: tuple[str, ...] = field(default=(), compare=False)
+    weighed: bool = field(default=False, compare=False)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
