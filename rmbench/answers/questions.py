@@ -8,6 +8,7 @@ of these in both orders, so that it cannot win by the place of a response.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Final, Literal
 
 from rmbench.suite.comparison import Candidates, Conversation
@@ -78,6 +79,8 @@ class CandidateQuestions:
         shown = [tuple(range(total))]
         if total > self.most:
             shown = [(i, j) for i in range(num_chosen) for j in range(num_chosen, total)]
+            if not num_rejected:  # candidates that are to be ranked: every two of them
+                shown = list(combinations(range(total), 2))
         if self.orders == "both":
             return [order for one in shown for order in (one, one[::-1])]
         turned = hashlib.sha256(identity.encode(errors="surrogatepass")).digest()[0] % 2 == 1

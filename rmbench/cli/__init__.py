@@ -24,6 +24,7 @@ from rmbench.cli.compare import compare
 from rmbench.cli.doctor import doctor
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
+from rmbench.cli.rank import rank
 from rmbench.cli.report import report
 from rmbench.cli.reproduce import reproduce
 from rmbench.cli.run import run
@@ -158,6 +159,7 @@ for _command in (
     compare,
     check,
     leaderboard,
+    rank,
     report,
     reproduce,
     site,

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmbench.cli.check import asked_for_gate, gate_options, gate_results, open_baselines
 from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, open_cache
 from rmbench.cli.plan import print_plan
+from rmbench.cli.progress import NO_PROGRESS, progress_bar
 from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
 from rmbench.cli.sweep import run_sweep
 from rmbench.errors import RmbenchError
@@ -18,15 +19,10 @@ from rmbench.errors import RmbenchError
 if TYPE_CHECKING:
     from rmbench.cache import Cache
     from rmbench.result.record import Result
-    from rmbench.scorers.contract import Progress
     from rmbench.suite.definition import Suite
     from rmbench.suite.feed import Feed, Part
 
 __all__ = ["run"]
-
-SOON_S: Final = 1.0
-HIDDEN: Final = "rmbench.no_progress"
-"""What is done sooner needs no bar."""
 
 
 @click.command(cls=ScorerCommand)
@@ -76,13 +72,7 @@ HIDDEN: Final = "rmbench.no_progress"
     help="Print what the run would cost, without loading weights; with a --device, in seconds too.",
 )
 @CACHE
-@click.option(
-    "--no-progress",
-    is_flag=True,
-    expose_value=False,
-    callback=lambda ctx, _, is_hidden: ctx.meta.update({HIDDEN: is_hidden}),
-    help="Show no progress on standard error.",
-)
+@NO_PROGRESS
 @click.option("--no-cache", is_flag=True, help="Ask everything anew, and keep no answer.")
 @click.option(
     "--check",
@@ -285,7 +275,7 @@ def _run_model(
 
     (model, name), (output, cache) = named, folders
     results = []
-    with _progress_bar(model) as progress:
+    with progress_bar(model) as progress:
         found = find_kind(model)
         kind = load_kind(found.kind)
         scorer = kind.open(found.name, options_for(kind, given))
@@ -330,43 +320,6 @@ def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> No
         click.echo(printable(f"kept the earlier result as {kept}: {earlier.signature}"), err=True)
     elif earlier.signature != result.signature:
         click.echo(printable(f"overwrote {earlier.signature}"), err=True)
-
-
-class _progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
-    """Shows answers given, answers per second and time left on standard error."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.bar: Any = None
-
-    def __enter__(self) -> "Progress":
-        return self.update
-
-    def update(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self.bar is None or done < self.bar.n:
-            self.__exit__()
-            # A log keeps every state of the bar: a line now and then is enough there.
-            pause = 0.1 if sys.stderr.isatty() else 30.0
-            self.bar = tqdm(
-                unit=" answers",
-                delay=SOON_S,
-                disable=bool(click.get_current_context().meta.get(HIDDEN)),
-                unit_scale=True,
-                desc=self.label,
-                mininterval=pause,
-                maxinterval=pause,
-            )
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
-        if done == total:
-            self.__exit__()
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 def _print_results(

@@ -24,7 +24,7 @@ from rmbench.suite.messages import is_said, read_messages
 from rmbench.suite.rows import Row, Rows
 from rmbench.suite.transcripts import split_transcripts
 
-__all__ = ["Read", "has_empty_text", "read_comparisons"]
+__all__ = ["Read", "has_empty_text", "read_comparisons", "read_prompt"]
 
 _ANSWERED: Final = ("user", "tool", "function", "ipython")
 """Roles that an assistant answers; the last two are what some models call the result of a tool."""
@@ -362,6 +362,17 @@ def _kind(value: Any) -> str:
         kinds = sorted({type(item).__name__ for item in value})
         return f"a list of {' and '.join(kinds)}" if kinds else "an empty list"
     return type(value).__name__
+
+
+def read_prompt(row: Row, name: str) -> tuple[Message, ...]:
+    """Return the prompt in a column, once an assistant can answer it.
+
+    Raises:
+        DataError: it holds neither a text nor messages, or ends with the assistant's turn.
+    """
+    prompt = _prompt(row, name)
+    _check_prompt(row, prompt)
+    return prompt
 
 
 def _prompt(row: Row, name: str) -> tuple[Message, ...]:
