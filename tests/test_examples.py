@@ -14,10 +14,10 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 NUMBER = r"-?\d+\.\d{4}"
 
 
-def run(name: str, *arguments: str) -> str:
+def run(name: str, *arguments: str, warnings: str = "error") -> str:
     """Return what an example prints; it must end well, and without a warning."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
+        [sys.executable, "-W", warnings, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -98,3 +98,14 @@ def test_a_training_loop_evaluates_and_compares_its_steps() -> None:
     lines = run("evaluate_in_training.py").splitlines()
     assert [line.split(":")[0] for line in lines] == ["run7/step0", "run7/step2", "run7/step4"]
     assert all("since then" in line for line in lines[1:])
+
+
+def test_a_training_on_spoiled_data_is_stopped() -> None:
+    pytest.importorskip("trl", reason="trl is not installed")
+    lines = run("stop_on_regression.py", warnings="error::DeprecationWarning").splitlines()
+    told = [line for line in lines if line.startswith(("spoiled/", "stopped"))]
+    assert told[0].startswith("spoiled/step0: ")
+    shares = [float(line.split()[1]) for line in told[:-1]]
+    assert shares[-1] < shares[0]
+    assert re.fullmatch(r"stopped at step \d+0 of 200", told[-1])
+    assert len(shares) < 10

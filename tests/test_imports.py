@@ -32,6 +32,7 @@ ORDER = [
     "testing",
     "show",
     "doctor",
+    "callbacks",
     "cli",
     "__main__",
 ]
@@ -40,7 +41,8 @@ ORDER = [
 THIRD_PARTY = {
     "pydantic": {"answers", "checkpoint", "options", "result", "scorers", "suite"},
     "torch": {"engine", "checkpoint", "scorers"},
-    "transformers": {"engine", "checkpoint", "scorers"},
+    "transformers": {"engine", "checkpoint", "scorers", "callbacks"},
+    "accelerate": {"callbacks"},
     "safetensors": {"checkpoint"},
     "tokenizers": {"checkpoint"},
     "peft": {"checkpoint"},
