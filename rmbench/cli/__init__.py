@@ -22,6 +22,7 @@ from rmbench.cli.card import card
 from rmbench.cli.check import check
 from rmbench.cli.compare import compare
 from rmbench.cli.doctor import doctor
+from rmbench.cli.ensemble import ensemble
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
 from rmbench.cli.rank import rank
@@ -157,6 +158,7 @@ for _command in (
     run,
     doctor,
     compare,
+    ensemble,
     check,
     leaderboard,
     rank,

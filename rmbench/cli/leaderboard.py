@@ -28,6 +28,14 @@ __all__ = ["leaderboard"]
     help="Only this suite: a name, or a .toml file of your own; repeatable.",
 )
 @click.option("--sort", metavar="NAME", help="Sort and rank by this section or average, or model.")
+@click.option(
+    "--for",
+    "parts",
+    multiple=True,
+    metavar="PARTS",
+    help="Rank by these sections and subsets alone: names with commas between, or hep-*;"
+    " repeatable.",
+)
 @click.option("--intervals", is_flag=True, help="Show 95 % intervals.")
 @click.option("--side-by-side", is_flag=True, help="One table for all suites.")
 @click.option(
@@ -53,6 +61,7 @@ def leaderboard(
     paths: tuple[str, ...],
     names: tuple[str, ...],
     sort: str | None,
+    parts: tuple[str, ...],
     intervals: bool,
     side_by_side: bool,
     transpose: bool,
@@ -63,6 +72,7 @@ def leaderboard(
     """Print all results below PATHS (by default results, and the published ones), best first.
 
     \b
+    rmbench leaderboard --suite rewardbench --for "Chat Hard,hep-python"   best for my domain
     rmbench leaderboard --transpose --suite rewardbench --suite ultrafeedback
     rmbench leaderboard --update README.md       between <!-- rmbench:leaderboard -->
                                              and <!-- /rmbench:leaderboard -->
@@ -78,6 +88,8 @@ def leaderboard(
         click.echo(_of_group(group, results, fmt))
         return
     suites = _suites(names, results)
+    if parts:
+        results, suites = _of_domain(results, suites, parts)
     # One header alone makes a CSV file.
     together = side_by_side or transpose or fmt == "csv"
     groups = [suites] if together else [[suite] for suite in suites]
@@ -147,6 +159,28 @@ def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
         remedy = "give --suite FILE of your own" if unknown else "`rmbench run` makes them"
         raise ResultError(f"no results of a whole run on a known suite; {remedy}")
     return list(suites.values())
+
+
+def _of_domain(
+    results: "Sequence[Result]", suites: "Sequence[Suite]", parts: Sequence[str]
+) -> "tuple[list[Result], list[Suite]]":
+    """Return results and suites of the parts that were asked for alone."""
+    from rmbench.compare.domain import domain_results, domain_suite, subsets_of
+
+    domains, wanted = {}, list(parts)
+    for suite in suites:
+        subsets = subsets_of(results, suite)
+        known = {*subsets, *(section.name for section in suite.resolved(subsets).sections)}
+        # A name may have a comma of its own.
+        wanted = [
+            name.strip()
+            for part in parts
+            for name in ([part] if part in known else part.split(","))
+        ]
+        found = domain_suite(suite, wanted, subsets)
+        if found is not None:
+            domains[suite.name] = found
+    return domain_results(results, domains, wanted), list(domains.values())
 
 
 def _format(boards: "Sequence[Board]", fmt: str, *, intervals: bool, transpose: bool) -> str:
