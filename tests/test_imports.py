@@ -25,7 +25,6 @@ ORDER = [
     "accuracy",
     "result",
     "run",
-    "score_files",
     "importing",
     "compare",
     "api",

@@ -77,5 +77,5 @@ def _differences(result: "Result", suite: "Suite", data: str | None) -> list[int
     contents = open_feed(suite, data=data).contents
     if contents.sha256 != result.suite.get("sha256"):
         raise SuiteError(f"{data or suite.name}: not the texts that were scored; give --data PATH")
-    known = dict(zip(contents.ids, contents.differences, strict=True))
+    known = dict(zip(contents.ids, contents.differences or (), strict=True))
     return [known[item.id] for item in result.rewards]

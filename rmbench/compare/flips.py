@@ -96,7 +96,7 @@ def find_texts(
     if scored is not None and feed.contents.sha256 != scored:
         raise ResultError(
             f"{feed.rows.origin}: these are not the texts that were scored"
-            f" (sha256 {feed.contents.sha256[:7]}, not {str(scored)[:7]}); give the same data"
+            f" (sha256 {str(feed.contents.sha256)[:7]}, not {str(scored)[:7]}); give the same data"
         )
     wanted = set(ids)
     return {item.id: item for item in feed if item.id in wanted}

@@ -113,7 +113,7 @@ def suite_facts(feed: Feed) -> SuiteFacts:
         "version": feed.suite.version,
         "sha256": feed.contents.sha256,
         "comparisons": len(feed.contents.ids),
-        "clusters": feed.contents.num_clusters,
+        "clusters": None if feed.contents.sha256 is None else feed.contents.num_clusters,
         "headline": feed.suite.headline,
         "origin": feed.rows.origin,
         "revision": feed.rows.revision,

@@ -41,8 +41,9 @@ class Contents:
         ids: unique, each beginning with its subset and ``/``.
         subsets: the subset of each comparison.
         sides: number of chosen and of rejected responses of each comparison.
-        differences: chosen minus rejected length of each, see ``Comparison.length_difference``.
-        sha256: of the canonical comparisons of the whole suite, in hexadecimal.
+        differences: chosen minus rejected length of each, see ``Comparison.length_difference``;
+            None where the texts are not at hand.
+        sha256: of the canonical comparisons of the whole suite, in hexadecimal; None likewise.
         faulty: of solutions that are judged by their steps, the numbers of the wrong ones, from 0;
             None where there is no such comparison.
         clusters: a number in [0, 2^53) for each comparison; those of one sample (one prompt, or
@@ -55,8 +56,8 @@ class Contents:
     ids: list[str]
     subsets: list[str]
     sides: list[tuple[int, int]]
-    differences: "array[int]"
-    sha256: str
+    differences: "array[int] | None"
+    sha256: str | None
     audit: Mapping[str, Any]
     clusters: "array[int]"
     faulty: list[tuple[int, ...]] | None = None
@@ -68,12 +69,13 @@ class Contents:
 
     def only(self, indices: list[int]) -> "Contents":
         """Return the entries at ``indices``; ``sha256`` stays the whole suite's."""
+        lengths = self.differences
         return replace(
             self,
             ids=[self.ids[i] for i in indices],
             subsets=[self.subsets[i] for i in indices],
             sides=[self.sides[i] for i in indices],
-            differences=array("i", [self.differences[i] for i in indices]),
+            differences=None if lengths is None else array("i", [lengths[i] for i in indices]),
             clusters=array("q", [self.clusters[i] for i in indices]),
             faulty=None if self.faulty is None else [self.faulty[i] for i in indices],
         )

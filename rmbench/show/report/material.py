@@ -181,7 +181,7 @@ def _texts(suite: Suite, result: Result, place: str | None) -> list[Comparison]:
     scored = result.suite.get("sha256")
     if scored is not None and feed.contents.sha256 != scored:
         raise SuiteError(
-            f"{feed.rows.origin}: sha256 {feed.contents.sha256[:12]} where the result has"
+            f"{feed.rows.origin}: sha256 {str(feed.contents.sha256)[:12]} where the result has"
             f" {str(scored)[:12]}: not the texts that were scored; give those of that run with"
             f" --data {suite.name}=PATH"
         )

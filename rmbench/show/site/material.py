@@ -264,7 +264,7 @@ def _texts(
             return None
         raise SuiteError(
             f"{feed.rows.origin}: not the texts that were scored (sha256"
-            f" {feed.contents.sha256[:7]}, not {scored[:7]}); give those with"
+            f" {str(feed.contents.sha256)[:7]}, not {scored[:7]}); give those with"
             f" --data {suite.name}=PATH"
         )
     by_id = {item.id: item for item in feed}

@@ -1,17 +1,8 @@
-"""What another program wrote of its scores, read line by line and checked.
+"""Files of another program's scores, read row by row.
 
-Three kinds of file are read, each also gzip'd:
-
-* JSONL with the scores of one comparison a line: ``{"chosen": 1.5, "rejected": -0.5}`` (numbers, or
-  lists of them), RewardBench's ``*_outputs.jsonl`` with ``scores_chosen`` and ``scores_rejected``,
-  or ``{"scores": {"model": [1.5, -0.5]}}``, the chosen response first, for several models at once.
-  A line names its comparison by ``uid``, or by ``id`` with an optional ``subset``; lines without
-  either are taken in the order of the suite's data.
-* The same as one JSON file: a list of such lines, or an object with a list for each of their keys,
-  as RewardBench's scripts write it.
-  Of RewardBench 2 a row has ``scores``, the right answers' first, and ``num_correct``. JudgeBench's
-  outputs of reward models have both scores of a pair, and its label.
-* RewardBench's result JSON, which has accuracies only: it becomes a published result.
+A file is JSONL with one comparison a line, or one JSON: a list of such rows, or an object with a
+list for each of their keys. Each may be gzip'd. What a row may look like stands in
+``scorers.score_formats``. RewardBench's result JSON, which has accuracies only, is told apart.
 """
 
 import zlib
@@ -20,19 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from rmbench.errors import DataError, ResultError
 from rmbench.files import RepeatedKeyError, parse_json
+from rmbench.scorers.score_formats import OF_MODEL, Sides, identity_of, scores_of, texts_of
 from rmbench.suite.formats import lines_of, open_bytes
 
-__all__ = ["ScoreRow", "Sides", "read_score_rows", "read_summary"]
+__all__ = ["ScoreRow", "read_score_rows", "read_summary"]
 
-SHOWN: Final = 60
-OF_MODEL: Final = "model of all rows"
 _SCORES: Final = ("scores_chosen", "chosen", "scores")
 MAX_LINE_BYTES: Final = 64 * 2**20
-Sides = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class ScoreRow(NamedTuple):
@@ -140,10 +127,10 @@ def read_score_rows(path: Path) -> Iterator[ScoreRow]:
             raise DataError(f'{place}: "subset" must be a text')
         yield ScoreRow(
             place,
-            _identity(place, content, subset),
+            identity_of(place, content, subset),
             subset,
-            _scores(place, content),
-            _texts(content),
+            scores_of(place, content),
+            texts_of(content),
         )
 
 
@@ -188,103 +175,3 @@ def _mended(ids: list[str]) -> list[str] | None:
         return None
     (start,) = starts
     return [str(start + i) for i in range(len(ids))]
-
-
-def _identity(place: str, content: Mapping[str, Any], subset: str | None) -> str | None:
-    value = content.get("uid", content.get("id"))
-    if value is None and "judgments" in content:  # JudgeBench's outputs
-        parts = [content.get(key) for key in ("response_model", "source", "pair_id")]
-        return "/".join(map(str, parts)) if all(parts) else None
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise DataError(f"{place}: an id must be a text or a whole number")
-    identity = str(value)
-    is_whole = subset is None or identity.startswith(f"{subset}/")
-    return identity if is_whole else f"{subset}/{identity}"
-
-
-def _texts(content: Mapping[str, Any]) -> tuple[str, str] | None:
-    chosen, rejected = content.get("text_chosen"), content.get("text_rejected")
-    return (chosen, rejected) if isinstance(chosen, str) and isinstance(rejected, str) else None
-
-
-def _scores(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
-    if "judgments" in content:
-        return _of_judgebench(place, content)
-    by_model = content.get("scores")
-    if isinstance(by_model, list) and "num_correct" in content:
-        return {_model(content): _right_first(place, by_model, content["num_correct"])}
-    if isinstance(by_model, dict) and by_model:
-        return {name: _split(place, name, values) for name, values in by_model.items()}
-    for chosen, rejected in (("scores_chosen", "scores_rejected"), ("chosen", "rejected")):
-        if chosen in content and rejected in content:
-            sides = (content[chosen], content[rejected])
-            return {
-                _model(content): (_side(place, chosen, sides[0]), _side(place, rejected, sides[1]))
-            }
-    raise DataError(
-        f"{place}: no scores; it needs chosen and rejected, scores_chosen and scores_rejected, or"
-        " scores by model"
-    )
-
-
-def _model(content: Mapping[str, Any]) -> str | None:
-    name = content.get(OF_MODEL)
-    return name if isinstance(name, str) and name.strip() else None
-
-
-def _right_first(place: str, scores: list[Any], right: Any) -> Sides:
-    """Return both sides of RewardBench 2's scores, of which the right answers' come first."""
-    if type(right) is not int or not 0 < right < len(scores):
-        raise DataError(f"{place}: num_correct must be from 1 to {len(scores) - 1}; copy it again")
-    return _side(place, "scores", scores[:right]), _side(place, "scores", scores[right:])
-
-
-def _of_judgebench(place: str, content: Mapping[str, Any]) -> dict[str | None, Sides]:
-    """Return the scores of JudgeBench's first game of a pair, A's before B's."""
-    try:
-        game = content["judgments"][0]["judgment"]
-        first, second = game["scores"]
-        name = game["judge_model"]
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise DataError(
-            f"{place}: no scores of two responses in judgments; only outputs of reward models have"
-            " them"
-        ) from None
-    if content.get("label") not in ("A>B", "B>A"):
-        raise DataError(f'{place}: label must be "A>B" or "B>A"')
-    sides = (first, second) if content["label"] == "A>B" else (second, first)
-    return {str(name): (_side(place, "scores", sides[0]), _side(place, "scores", sides[1]))}
-
-
-def _split(place: str, model: str, values: Any) -> Sides:
-    """Return both sides of a list whose first score is the chosen response's."""
-    if not isinstance(values, list) or len(values) < 2:
-        raise DataError(f'{place}: scores of "{model}" must be a list, the chosen one first')
-    return _side(place, model, values[:1]), _side(place, model, values[1:])
-
-
-def _side(place: str, name: str, value: Any) -> tuple[float, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise DataError(f'{place}: "{name}" is empty; each side needs a score')
-    # RewardBench writes [[x]] for models with a head of their own.
-    values = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in values]
-    return tuple(_score(place, name, item) for item in values)
-
-
-def _short(value: Any) -> str:
-    """Return what was found, as far as it fits into a line: a "score" can be a page of text."""
-    shown = repr(value)
-    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} …"
-
-
-def _score(place: str, name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) <= float(np.finfo(np.float32).max):
-        raise DataError(
-            f'{place}: "{name}" has the score {_short(value)}; every score must be a finite number,'
-            " since a missing one is neither won nor lost: score again, or remove the line"
-        )
-    # As rmbench records rewards, and by which it tells a tie.
-    return float(np.float32(value))
