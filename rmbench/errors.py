@@ -24,9 +24,19 @@ __all__ = [
     "SuiteError",
     "did_you_mean",
     "enclosed",
+    "install",
 ]
 
 MAX_NAMES: Final = 30
+EXTRAS: Final = {
+    "accelerate": "multi-gpu",
+    "httpx2": "servers",
+    "markupsafe": "report",
+    "matplotlib": "report",
+    "peft": "adapters",
+    "trl": "trl",
+}
+"""Packages that rmbench does without, and the extra that brings each."""
 
 
 class RmbenchError(Exception):
@@ -51,6 +61,12 @@ class ScorerError(RmbenchError):
 
 class ResultError(RmbenchError):
     """A result file is wrong, or cannot be written."""
+
+
+def install(package: str) -> str:
+    """Return the remedy for a package that is not installed: what brings it."""
+    extra = EXTRAS.get(package)
+    return "pip install rmbench" if extra is None else f"pip install 'rmbench[{extra}]'"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -156,4 +156,4 @@ def test_an_adapter_that_cannot_be_scored_is_told_why(
 
 def test_without_peft_an_adapter_is_refused(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    assert refusal(adapter).endswith("pip install peft, or give the merged model")
+    assert refusal(adapter).endswith("pip install 'rmbench[adapters]', or give the merged model")

@@ -486,7 +486,8 @@ def test_a_missing_library_is_named_with_its_remedy(
 ) -> None:
     material = gather([results["length"]])
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(RmbenchError, match="matplotlib is not installed; pip install matplotlib"):
+    remedy = r"matplotlib is not installed; pip install 'rmbench\[report\]'"
+    with pytest.raises(RmbenchError, match=remedy):
         render_report(material)
 
 

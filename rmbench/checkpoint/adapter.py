@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.checkpoint.stored import read_header, read_json
-from rmbench.errors import ScorerError
+from rmbench.errors import ScorerError, install
 
 __all__ = ["Adapter", "combine", "head_rows", "merge", "read_adapter"]
 
@@ -110,8 +110,8 @@ def merge(network: Any, adapter: Adapter, place: str) -> Any:
         import peft
     except ImportError:
         raise ScorerError(
-            f"{place}: a LoRA adapter needs the package peft; pip install peft, or give the merged"
-            " model"
+            f"{place}: a LoRA adapter needs the package peft; {install('peft')}, or give the"
+            " merged model"
         ) from None
     stored = set(read_header(adapter.folder / WEIGHTS))
     with foreign(place, "model"), warnings.catch_warnings(action="ignore"):

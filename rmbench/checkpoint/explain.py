@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import transformers
 
-from rmbench.errors import ScorerError, enclosed
+from rmbench.errors import ScorerError, enclosed, install
 
 __all__ = ["TRUST", "first_line", "foreign", "muted", "quiet"]
 
@@ -26,7 +26,7 @@ _NO_TOKENIZER: Final = (
 _SAYINGS: Final = {
     "trust_remote_code": TRUST,
     "not a valid JSON file": "its config.json is not JSON; copy or download it again",
-    "requires `accelerate`": "--device-map needs the package accelerate; pip install accelerate",
+    "requires `accelerate`": f"--device-map needs the package accelerate; {install('accelerate')}",
     "instantiate the backend tokenizer": _NO_TOKENIZER,
     # transformers 4 looks for other kinds of tokenizers, and misses what they would need.
     "requires the protobuf library": _NO_TOKENIZER,

@@ -32,7 +32,7 @@ from rmbench.cli.run import run
 from rmbench.cli.scorers import scorers
 from rmbench.cli.site import site
 from rmbench.cli.suites import suites
-from rmbench.errors import RmbenchError
+from rmbench.errors import EXTRAS, RmbenchError, install
 
 __all__ = ["main"]
 
@@ -42,6 +42,10 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 UNREAD: Final = 141
 FULL: Final = {errno.ENOSPC, errno.EIO}
+LIGHT_LACKS: Final = {
+    "datasets", "pandas", "pyarrow", "safetensors", "tokenizers", "torch", "transformers", *EXTRAS
+}  # fmt: skip
+"""What is not there after the light install of docs/install.md, and where an extra was left out."""
 SHOWN: Final = 100
 """Characters of a name in a message: names can be too long for the system, not only for a line."""
 
@@ -79,10 +83,8 @@ class _Group(click.Group):
             _tell_usage(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except OSError as error:
-            _tell_refusal(ctx, error)
-        except Exception:  # else Python exits with 1, which says that a gate failed
-            _report_bug(ctx)
+        except Exception as error:  # else Python exits with 1, which says that a gate failed
+            _tell_unforeseen(ctx, error)
 
 
 def _tell_usage(error: click.UsageError) -> NoReturn:
@@ -101,6 +103,14 @@ def _tell_usage(error: click.UsageError) -> NoReturn:
     raise click.exceptions.Exit(WRONG)
 
 
+def _tell_unforeseen(ctx: click.Context, error: Exception) -> NoReturn:
+    if isinstance(error, OSError):
+        _tell_refusal(ctx, error)
+    if isinstance(error, ModuleNotFoundError):
+        _tell_missing(ctx, error)
+    _report_bug(ctx)
+
+
 def _tell_refusal(ctx: click.Context, error: OSError) -> NoReturn:
     """Say what the operating system refused: a name too long, a full disk, a missing right."""
     if error.filename is None and error.errno not in FULL:
@@ -109,6 +119,17 @@ def _tell_refusal(ctx: click.Context, error: OSError) -> NoReturn:
     place = name if len(name) <= SHOWN else f"{name[:SHOWN]} …"
     # As an RmbenchError, so that nothing in the name steers the terminal.
     told = RmbenchError(f"{place}: {error.strerror or error}; check the path and the disk")
+    click.echo(f"rmbench: {told}", err=True)
+    ctx.exit(WRONG)
+
+
+def _tell_missing(ctx: click.Context, error: ModuleNotFoundError) -> NoReturn:
+    """Say which package a light install lacks; a module that no package has is a bug."""
+    package = str(error.name).partition(".")[0]
+    if package not in LIGHT_LACKS:
+        _report_bug(ctx)
+    command = ctx.invoked_subcommand or "this"
+    told = RmbenchError(f"{command}: {package} is not installed; {install(package)}")
     click.echo(f"rmbench: {told}", err=True)
     ctx.exit(WRONG)
 

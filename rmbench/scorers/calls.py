@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
 
-from rmbench.errors import ScorerError
+from rmbench.errors import ScorerError, install
 from rmbench.options import Options, option
 
 __all__ = ["CallOptions", "Caller", "FailedCallError", "in_flight"]
@@ -96,7 +96,7 @@ class Caller:
             import httpx2
         except ImportError:
             raise ScorerError(
-                f'{url}: calling a server needs httpx2; pip install "rmbench[servers]"'
+                f"{url}: calling a server needs httpx2; {install('httpx2')}"
             ) from None
         try:
             is_address = httpx2.URL(url).scheme in ("http", "https") and httpx2.URL(url).host

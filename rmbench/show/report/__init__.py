@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.errors import RmbenchError
+from rmbench.errors import RmbenchError, install
 from rmbench.show.policy import content_policy
 from rmbench.show.report.material import Material, gather
 from rmbench.suite.comparison import Comparison
@@ -41,7 +41,7 @@ def render_report(materials: Sequence[Material]) -> str:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise RmbenchError(
-            f"report: {error.name} is not installed; pip install {error.name}"
+            f"report: {error.name} is not installed; {install(str(error.name))}"
         ) from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),

@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from rmbench.errors import RmbenchError
+from rmbench.errors import RmbenchError, install
 from rmbench.files import write_text
 from rmbench.show.policy import content_policy
 from rmbench.show.site.material import Site, gather_site
@@ -62,7 +62,7 @@ def _environment() -> Any:
     try:
         import jinja2
     except ImportError:
-        raise RmbenchError("site: jinja2 is not installed; pip install jinja2") from None
+        raise RmbenchError(f"site: jinja2 is not installed; {install('jinja2')}") from None
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
