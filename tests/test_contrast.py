@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportions_ztest
 
 from rmbench.api import evaluate
 from rmbench.cli import main
-from rmbench.compare.comparable import suite_of
+from rmbench.compare.comparable import suite_of, with_clusters
 from rmbench.compare.contrast import Contrast, Verdict, compare
 from rmbench.compare.flips import find_flips, find_texts
 from rmbench.compare.paired import Strata, unpaired_difference
@@ -31,7 +31,7 @@ from rmbench.result.record import Result
 from rmbench.result.store import write_result
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.contrast import compare_table, flips_text, verdict_sentence
-from rmbench.suite.definition import load_suite
+from rmbench.suite.definition import Average, Columns, load_suite
 
 
 def pick(contrast: Contrast, name: str) -> Verdict:
@@ -571,6 +571,39 @@ def test_the_verdict_says_no_more_than_the_tests() -> None:
     same = changed(OLD, model={"id": "same"})
     sentence = verdict_sentence(compare(OLD, same, TOY), alpha=0.05)
     assert sentence == "No significant change overall (+0.00 points, two-sided p 1.0000)"
+
+
+SIDES = {"chosen": "chosen", "rejected": "rejected"}
+
+
+def test_clusters_that_old_records_lack_come_from_rows_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = '{"prompt": "p%d", "chosen": "longer", "rejected": "no", "subset": "a", "id": "%d"}\n'
+    Path("toy.jsonl").write_text("".join(rows % (i // 2, i) for i in range(6)))
+    suite = toy_suite().model_copy(
+        update={
+            "columns": (Columns(subset=("subset",), id=("id",), prompt="prompt", **SIDES),),
+            "sections": (),
+            "averages": (Average(name="pooled"),),
+            "headline": "pooled",
+        }
+    )
+    new = evaluate(suite, load_scorer("length"))
+    flat = new.rewards
+    assert [
+        item.cluster == other.cluster for item, other in zip(flat[::2], flat[1::2], strict=True)
+    ] == [True] * 3
+    bare = {key: value for key, value in new.suite.items() if key != "clusters"}
+    old = changed(new, suite=bare, rewards=[item._replace(cluster=None) for item in flat])
+    assert with_clusters([old], suite)[0].rewards == flat
+    assert with_clusters([old], suite)[0].suite["clusters"] == 3
+    # Rows that are not those that were scored say nothing of them.
+    other = changed(old, suite=bare | {"sha256": "1" * 64})
+    assert with_clusters([other, new], suite) == [other, new]
+    Path("toy.jsonl").unlink()
+    assert with_clusters([old], suite) == [old]
 
 
 def test_the_verdict_names_the_sections_that_changed() -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmbench.accuracy.clusters import sample_of, value_interval
 from rmbench.accuracy.credit import check_answers, judge
+from rmbench.accuracy.groups import Whole, _harmonic
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.answers.lines import judgement_line, read_judgements
 from rmbench.errors import ResultError, ScorerError
@@ -190,6 +192,32 @@ def test_the_first_error_by_hand() -> None:
     assert value(STEPS, rule="first-error") == pytest.approx(2 / 3)
     # Nothing is above 1: every first step is judged wrong, which is right once.
     assert value(STEPS, rule="first-error", threshold=1.0) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("a", "b"), [(0.6, 0.9), (0.2, 0.95), (0.9, 0.97)])
+def test_the_interval_of_f1_covers_the_truth_about_95_percent_of_the_time(
+    a: float, b: float
+) -> None:
+    generator = np.random.default_rng(0)
+    is_faulty = np.arange(200) < 120
+    below = np.stack([is_faulty, ~is_faulty], axis=1).astype(float)
+    every, held = np.ones(200, dtype=bool), 0
+    for _ in range(1000):
+        right = generator.random(200) < np.where(is_faulty, a, b)
+        whole = Whole(
+            indices=np.arange(200),
+            above=below * right[:, None],
+            below=below,
+            combine=_harmonic,
+            hits=right,
+            ties=np.zeros(200, dtype=bool),
+        )
+        strata = np.zeros(200, dtype=np.int64)
+        found = value_interval(sample_of(whole.values(every), strata, weights=[1.0]))
+        assert found.mean == pytest.approx(whole.number(every))
+        held += found.interval.low <= 2 * a * b / (a + b) <= found.interval.high
+    assert 930 <= held <= 975  # 950 with a standard error of 7
 
 
 def test_steps_by_hand() -> None:

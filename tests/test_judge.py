@@ -188,6 +188,8 @@ def test_identical_runs_tell_how_far_they_agree() -> None:
         "agreement": 0.9,
         "accuracies": [1.0, 0.9],
         "spread": 0.1,
+        # One of ten questions ends otherwise: its variance is 1/2.
+        "deviation": round(math.sqrt(0.5) / 10, 6),
     }
     assert ledger.answers[3] == (1.0, 0.0)  # the first run's
 

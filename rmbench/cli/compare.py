@@ -59,7 +59,7 @@ def compare(
     \b
     rmbench compare mini/tiny mini/length --flips 5
     """
-    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.comparable import suite_of, with_clusters
     from rmbench.compare.contrast import compare as compare_results
     from rmbench.compare.flips import find_flips, find_texts
     from rmbench.result.find import find_result
@@ -70,6 +70,8 @@ def compare(
         raise click.UsageError("--flips has no place in CSV; give --format json")
     results = [find_result(name) for name in (old, new)]
     suite = suite_of(results[0], load_suite(suite_file) if suite_file else None)
+    if data is not None:
+        results = with_clusters(results, suite, data=path_of(data, suite.name))
     contrast = compare_results(results[0], results[1], suite)
     flips = find_flips(contrast) if count else []
     wanted = [flip.id for flip in flips[:count]]

@@ -1,15 +1,17 @@
 """May two results be compared, by which suite, and what was set differently?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
 from rmbench.accuracy.aggregate import Accuracy, summarize
 from rmbench.accuracy.credit import judge
+from rmbench.answers.judgements import Judgements
 from rmbench.errors import ResultError, SuiteError
 from rmbench.result.definition import definition_of
-from rmbench.result.record import Result, subset_of
+from rmbench.result.record import Result, SuiteFacts, subset_of
 from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.feed import open_feed
 from rmbench.wording import counted
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "suite_of",
     "title_of",
     "told_unpaired",
+    "with_clusters",
     "with_means",
 ]
 
@@ -70,6 +73,45 @@ def with_means(result: Result, suite: Suite) -> Result:
         if known and len(known) == len(parts) and average.name not in averages:
             averages[average.name] = Accuracy(accuracy=fmean(known))
     return result.model_copy(update={"averages": averages})
+
+
+def with_clusters(
+    results: Sequence[Result], suite: Suite, *, data: str | None = None
+) -> list[Result]:
+    """Return results with the clusters of their comparisons, where only the rows know them.
+
+    Records of earlier releases do not say which comparisons share a prompt. Where the suite's rows
+    are at hand, they do.
+
+    Args:
+        results: on the suite.
+        suite: says where its rows are.
+        data: a local file or folder to read instead; None for what lies beside the suite's file.
+
+    Raises:
+        RmbenchError: ``data`` cannot be read, or is not the suite's.
+    """
+    if not any(map(_lacks_clusters, results)) or (data is None and not suite.is_at_hand):
+        return list(results)
+    contents = open_feed(suite, data=data).contents
+    known = dict(zip(contents.ids, contents.clusters, strict=True))
+    found = []
+    for result in results:
+        if _lacks_clusters(result) and result.suite.get("sha256") == contents.sha256:
+            columns = Judgements.of(result.rewards)
+            facts: SuiteFacts = {**result.suite, "clusters": contents.num_clusters}
+            update: dict[str, Any] = {"suite": facts}
+            if contents.num_clusters < len(contents.ids):
+                update["rewards"] = columns.in_clusters([known[name] for name in columns.ids])
+            result = result.model_copy(update=update)
+        found.append(result)
+    return found
+
+
+def _lacks_clusters(result: Result) -> bool:
+    if not result.rewards or result.suite.get("clusters") is not None:
+        return False
+    return Judgements.of(result.rewards).clusters is None
 
 
 def title_of(result: Result) -> str:

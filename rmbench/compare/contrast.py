@@ -19,6 +19,7 @@ from rmbench.compare.comparable import (
     check_rewards,
     title_of,
     told_unpaired,
+    with_clusters,
     with_means,
 )
 from rmbench.compare.family import holm, max_t
@@ -168,7 +169,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         ResultError: the two are not comparable: other data, or one is only part of a run.
     """
     notes = check_comparable(old, new)
-    old, new = with_means(old, suite), with_means(new, suite)
+    old, new = with_clusters([with_means(item, suite) for item in (old, new)], suite)
     for item in (old, new):
         if item.rewards:
             check_rewards(item, suite)

@@ -14,6 +14,7 @@ from rmbench.accuracy.credit import judge
 from rmbench.accuracy.intervals import Floats, weighted_interval
 from rmbench.accuracy.signs import sign_test
 from rmbench.answers.judgements import Judgements
+from rmbench.compare.comparable import with_clusters
 from rmbench.compare.contrast import Slice, slices_of, unpaired_verdict
 from rmbench.compare.family import holm
 from rmbench.result.record import Result, subset_of
@@ -67,6 +68,7 @@ def places(
     183:589-606.
     """
     numbers = [result.find(name) for result in results]
+    results = with_clusters(results, suite)
     counts = _counts([*results, *witnesses])
     ranked = [i for i, item in enumerate(numbers) if item is not None]
     if counts is None:

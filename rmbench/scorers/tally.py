@@ -1,8 +1,10 @@
 """What judges' replies come to: counts of all that was said, and how far identical runs agree."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import variance
 from typing import Any
 
 from rmbench.scorers.verdict import Sample, Verdict, is_bounded
@@ -34,6 +36,7 @@ class Tally:
         self._pairs = self._equal = 0
         self._right = [0.0] * runs
         self._judged = [0] * runs
+        self._within = 0.0
 
     def count(self, sample: Sample, verdict: Verdict) -> None:
         """Count the tokens of a reply, and whether a label was missing in it."""
@@ -85,10 +88,12 @@ class Tally:
             self._equal += _verdict(one) == _verdict(other)
         sides = [key.side for key in keys]
         if sorted(sides) == ["chosen", "rejected"]:
-            for i, answer in enumerate(answers):
-                share = answer[sides.index("chosen")] if isinstance(answer, tuple) else 0.0
-                self._right[i] += (share > 0.5) + (share == 0.5) / 2
-                self._judged[i] += 1
+            place = sides.index("chosen")
+            shares = [answer[place] if isinstance(answer, tuple) else 0.0 for answer in answers]
+            right = [(share > 0.5) + (share == 0.5) / 2 for share in shares]
+            self._right = [total + one for total, one in zip(self._right, right, strict=True)]
+            self._judged = [number + 1 for number in self._judged]
+            self._within += variance(right) if len(right) > 1 else 0.0
 
     def failures(self) -> Mapping[str, int]:
         """Return how many samples never came, by what went wrong."""
@@ -115,6 +120,9 @@ class Tally:
                 shares = [n / of for n, of in zip(self._right, self._judged, strict=True)]
                 found["repeats"]["accuracies"] = [round(share, 6) for share in shares]
                 found["repeats"]["spread"] = round(max(shares) - min(shares), 6)
+                # Of one run's accuracy, from run to run on the same questions.
+                deviation = math.sqrt(self._within) / self._judged[0]
+                found["repeats"]["deviation"] = round(deviation, 6)
         return found
 
 

@@ -1,9 +1,10 @@
 """Results on a group of suites, side by side: one number of each, and their mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
+from rmbench.compare.across import Part, group_mean
 from rmbench.compare.comparable import with_means
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result
@@ -22,16 +23,22 @@ class _Row(NamedTuple):
 
     model: str
     source: str | None
-    numbers: dict[str, Accuracy]
+    results: dict[str, Result]
 
-    def mean(self, group: Group) -> float | None:
-        """Return the weighted mean; None where a number is missing."""
-        if not all(head in self.numbers for head in group.group):
+    def number(self, group: Group, head: str) -> Accuracy | None:
+        """Return the number in a column; None where it is missing."""
+        result = self.results.get(head)
+        return None if result is None else result.find(group.group[head].number)
+
+    def mean(self, group: Group, suites: Mapping[str, Suite]) -> Accuracy | None:
+        """Return the weighted mean with its interval; None where a number is missing."""
+        if not all(head in self.results for head in group.group):
             return None
-        total = sum(member.weight for member in group.group.values())
-        return sum(
-            member.weight * self.numbers[head].accuracy / total
-            for head, member in group.group.items()
+        return group_mean(
+            [
+                Part(self.results[head], suites[item.suite], item.number, item.weight)
+                for head, item in group.group.items()
+            ]
         )
 
 
@@ -51,19 +58,23 @@ def group_table(
             two sources are never in one row.
         missing: what stands for a number that is not there; None in data formats.
     """
-    names = list(group.group)
-    rows = sorted(_rows(group, suites, results), key=lambda row: _order(row, group))
-    sources = list(dict.fromkeys(row.source for row in rows if row.source is not None))
+    names, by_name = list(group.group), {suite.name: suite for suite in suites}
+    found = [(row, row.mean(group, by_name)) for row in _rows(group, suites, results)]
+    found.sort(key=lambda pair: _order(*pair))
+    sources = list(dict.fromkeys(row.source for row, _ in found if row.source is not None))
     body = [
         [
             f"{row.model}{' †' + str(sources.index(row.source) + 1) if row.source else ''}",
-            *(_cell(row.numbers.get(name), missing) for name in names),
-            _mean_cell(row.mean(group), missing),
+            *(_cell("accuracy", row.number(group, name), missing) for name in names),
+            _cell("accuracy and interval", mean, missing),
         ]
-        for row in rows
+        for row, mean in found
     ]
     notes = [f"{head}: {item.number} of {item.suite}" for head, item in group.group.items()]
-    notes.append(f"mean: {group.meaning}, shown where none is missing ({MISSING})")
+    notes.append(
+        f"mean: {group.meaning}, shown where none is missing ({MISSING}); its 95 % interval, of"
+        " measured numbers, takes a prompt of several suites for one sample"
+    )
     notes += [f"†{number} published, {source}" for number, source in enumerate(sources, 1)]
     columns = ["model", *names, "mean"]
     return Table(title=group.title, columns=columns, rows=body, notes=notes)
@@ -88,23 +99,18 @@ def _rows(group: Group, suites: Sequence[Suite], results: Iterable[Result]) -> l
             number += 1
         key = (file_stem(result), source, number)
         row = found.setdefault(key, _Row(str(result.model["id"]), source, {}))
-        row.numbers.update(items)
+        row.results.update(dict.fromkeys(items, whole))
     return list(found.values())
 
 
 def _at(found: dict[Key, _Row], key: Key) -> set[str]:
     row = found.get(key)
-    return set() if row is None else set(row.numbers)
+    return set() if row is None else set(row.results)
 
 
-def _order(row: _Row, group: Group) -> tuple[bool, float, str]:
-    mean = row.mean(group)
-    return mean is None, -(mean or 0.0), row.model
+def _order(row: _Row, mean: Accuracy | None) -> tuple[bool, float, str]:
+    return mean is None, -(mean.accuracy if mean else 0.0), row.model
 
 
-def _cell(item: Accuracy | None, missing: str | None) -> Cell | str | None:
-    return missing if item is None else Cell("accuracy", item)
-
-
-def _mean_cell(mean: float | None, missing: str | None) -> Cell | str | None:
-    return missing if mean is None else Cell("share", mean)
+def _cell(kind: str, item: Accuracy | None, missing: str | None) -> Cell | str | None:
+    return missing if item is None else Cell(kind, item)
