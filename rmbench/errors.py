@@ -30,6 +30,7 @@ __all__ = [
 MAX_NAMES: Final = 30
 EXTRAS: Final = {
     "accelerate": "multi-gpu",
+    "datasketch": "overlap",
     "httpx2": "servers",
     "markupsafe": "report",
     "matplotlib": "report",

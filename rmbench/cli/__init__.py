@@ -25,6 +25,7 @@ from rmbench.cli.doctor import doctor
 from rmbench.cli.ensemble import ensemble
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
+from rmbench.cli.overlap import overlap
 from rmbench.cli.rank import rank
 from rmbench.cli.report import report
 from rmbench.cli.reproduce import reproduce
@@ -183,6 +184,7 @@ for _command in (
     check,
     leaderboard,
     rank,
+    overlap,
     report,
     reproduce,
     site,

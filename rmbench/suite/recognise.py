@@ -11,9 +11,9 @@ from rmbench.errors import DataError
 from rmbench.suite.definition import Suite, list_suites, suite_of
 from rmbench.suite.doubts import are_twins, is_verdict, words_of
 from rmbench.suite.messages import read_messages
-from rmbench.suite.rows import open_rows
+from rmbench.suite.rows import Rows, open_rows
 
-__all__ = ["Recognised", "recognise", "to_toml"]
+__all__ = ["Recognised", "recognise", "rows_of", "to_toml"]
 
 LOOKED_AT: Final = 1000
 _SIDES: Final = (
@@ -52,14 +52,10 @@ def recognise(place: str) -> Recognised:
     Raises:
         DataError: they are of no known shape, or of two; the message names the columns.
     """
-    if not Path(place).exists() and not _is_hub(place):
-        raise DataError(
-            f"{place}: no such file or folder of rows; check the path, and give a model with"
-            " --model"
-        )
-    content: dict[str, Any] = {"name": _name(place), "title": Path(place).name}
-    content["source"] = {"path": place if _is_hub(place) else Path(place).name}
-    rows = _first_rows(place, content)
+    content = _begun(place)
+    rows = [row.fields for row in islice(_all_rows(place, content), LOOKED_AT)]
+    if not rows:
+        raise DataError(f"{place}: no rows; give a file that has some")
     columns, credit = _find_shape(rows, place)
     if all(isinstance(row.get("subset"), str) and row["subset"].strip() for row in rows):
         columns = {"subset": "subset", **columns}
@@ -81,14 +77,34 @@ def _name(place: str) -> str:
     return f"own-{name}" if name in list_suites() else name
 
 
-def _first_rows(place: str, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def rows_of(place: str, *, split: str | None = None, config: str | None = None) -> Rows:
+    """Return the rows at a place, whatever they hold: a file, a folder, a saved set, or a Hub id.
+
+    Raises:
+        DataError: nothing is there, or the Hub cannot be reached and nothing is cached.
+    """
+    content = _begun(place)
+    named = {"split": split, "name": config}
+    content["source"] |= {key: value for key, value in named.items() if value is not None}
+    return _all_rows(place, content)
+
+
+def _begun(place: str) -> dict[str, Any]:
+    """Return name and source of a suite file for the rows at a place."""
+    if not Path(place).exists() and not _is_hub(place):
+        raise DataError(
+            f"{place}: no such file or folder of rows; check the path, and give a model with"
+            " --model"
+        )
+    content: dict[str, Any] = {"name": _name(place), "title": Path(place).name}
+    content["source"] = {"path": place if _is_hub(place) else Path(place).name}
+    return content
+
+
+def _all_rows(place: str, content: Mapping[str, Any]) -> Rows:
     anything = {"columns": {"chosen": "chosen", "rejected": "rejected"}}
     suite = suite_of({**content, **anything}, Path(place).absolute())
-    data = None if _is_hub(place) else place
-    rows = [row.fields for row in islice(open_rows(suite, data=data), LOOKED_AT)]
-    if not rows:
-        raise DataError(f"{place}: no rows; give a file that has some")
-    return rows
+    return open_rows(suite, data=None if _is_hub(place) else place)
 
 
 def _find_shape(
