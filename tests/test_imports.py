@@ -47,6 +47,7 @@ THIRD_PARTY = {
     "peft": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
+    "datasketch": {"suite"},
     "pyarrow": {"suite"},
     "pandas": {"result"},
     "pydantic_core": {"suite", "result"},
@@ -66,7 +67,16 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "pydantic_core": "pydantic",
 }  # where it is not the module's own name
-HEAVY = {"torch", "transformers", "datasets", "pandas", "pyarrow", "matplotlib", "scipy"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "datasketch",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "scipy",
+}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # The package's own file is its surface: it names every module, and loads each on first use.
