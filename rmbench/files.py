@@ -19,6 +19,7 @@ __all__ = [
     "read_text",
     "replace_block",
     "stamp",
+    "write_bytes",
     "write_text",
 ]
 
@@ -41,7 +42,12 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step; its permissions stay, and folders that lack are made.
+    """Write a text file in one step, see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step; its permissions stay, and folders that lack are made.
 
     What is no file, a pipe or a device, is written to as it is.
 
@@ -52,7 +58,7 @@ def write_text(path: Path, text: str) -> None:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(text.encode())
+            target.write_bytes(content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = target.stat().st_mode if target.exists() else 0o644
@@ -60,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(text.encode())
+                stream.write(content)
             temporary.chmod(mode & 0o777)
             temporary.replace(target)
         finally:

@@ -20,6 +20,7 @@ import click
 from rmbench.cli.cache import cache
 from rmbench.cli.card import card
 from rmbench.cli.check import check
+from rmbench.cli.cite import cite
 from rmbench.cli.compare import compare
 from rmbench.cli.doctor import doctor
 from rmbench.cli.ensemble import ensemble
@@ -189,6 +190,7 @@ for _command in (
     reproduce,
     site,
     card,
+    cite,
     import_,
     suites,
     scorers,

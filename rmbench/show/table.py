@@ -194,9 +194,16 @@ def _body(table: Table, style: _Style) -> str:
     for cells, around in ((table.second, style.second), (table.best, style.best)):
         for row, column in cells:
             rows[row][column] = around.format(rows[row][column])
-    return tabulate(
+    text = tabulate(
         rows, headers=headers, tablefmt=style.name, colalign=align, disable_numparse=True
     )
+    return _with_rules(text) if style.name == "latex_raw" else text
+
+
+def _with_rules(text: str) -> str:
+    r"""Return a LaTeX table with the rules of booktabs in place of its three \hline."""
+    rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
+    return "\n".join(next(rules) if line == r"\hline" else line for line in text.split("\n"))
 
 
 # What GitHub and GitLab turn into a mention, an issue, a link or mathematics, though it stands as

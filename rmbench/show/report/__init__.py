@@ -11,7 +11,7 @@ from rmbench.show.policy import content_policy
 from rmbench.show.report.material import Material, gather
 from rmbench.suite.comparison import Comparison
 
-__all__ = ["Material", "gather", "render_report"]
+__all__ = ["Material", "gather", "render_report", "report_figures"]
 
 _FOLDER = Path(__file__).parent
 MAX_TEXT_CHARACTERS: Final = 60_000_000
@@ -61,6 +61,40 @@ def render_report(materials: Sequence[Material]) -> str:
         title=_title(materials),
         version=metadata.version("rmbench"),
     )
+
+
+def report_figures(materials: Sequence[Material]) -> dict[str, bytes]:
+    """Return every chart of the report for a paper: the name of a file → its content.
+
+    SVG and PDF, with their texts as shapes and as TrueType, and PNG at 300 dots an inch. Of charts
+    that the page has in two widths it is the wide one.
+
+    Args:
+        materials: from `gather`, one per suite, at least one.
+
+    Raises:
+        RmbenchError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise RmbenchError(
+            f"report: matplotlib is not installed; {install('matplotlib')}"
+        ) from None
+    from rmbench.result.names import safe_name
+    from rmbench.show.report.figures import drawn_for_paper
+    from rmbench.show.report.view import part
+
+    with drawn_for_paper() as drawn:
+        for material in materials:
+            part(material)
+    files: dict[str, bytes] = {}
+    for name, formats in drawn.items():
+        plain = name.removesuffix("-wide").removesuffix("-narrow")
+        if name.endswith("-narrow") and f"{plain}-wide" in drawn:
+            continue
+        files |= {f"{safe_name(plain)}.{fmt}": content for fmt, content in formats.items()}
+    return files
 
 
 def _shown(value: Any) -> Any:

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "RidgeRow",
     "accuracy_bars",
     "calibration_plot",
+    "drawn_for_paper",
     "length_plot",
     "margin_ridges",
 ]
@@ -110,9 +112,66 @@ def _axes(figure: "Figure", box: tuple[float, float, float, float]) -> "Axes":
     return figure.add_axes(place)
 
 
+_DRAWN: ContextVar[dict[str, dict[str, bytes]] | None] = ContextVar("drawn", default=None)
+# The page's light colours, for figures that stand outside it.
+_INKS: Final = {
+    "ink": "#1b1e22",
+    "muted": "#5a626c",
+    "grid": "#dfe2e6",
+    "paper": "#ffffff",
+    "won": "#1f6fb2",
+    "lost": "#b5443a",
+    "tied": "#9aa1aa",
+    "model-1": "#1f6fb2",
+    "model-2": "#b8780a",
+    "model-3": "#12806a",
+    "model-4": "#8a4fa0",
+}
+FORMATS: Final = ("svg", "pdf", "png")
+_DPI: Final = 300
+
+
+@contextmanager
+def drawn_for_paper() -> Iterator[dict[str, dict[str, bytes]]]:
+    """Keep what is drawn meanwhile as files too: figure → format → content."""
+    kept: dict[str, dict[str, bytes]] = {}
+    token = _DRAWN.set(kept)
+    try:
+        yield kept
+    finally:
+        _DRAWN.reset(token)
+
+
+def _for_paper(figure: "Figure") -> dict[str, bytes]:
+    """Return a figure in every format, in colours of its own."""
+    import matplotlib as mpl
+    from matplotlib.colors import to_hex
+
+    inks = {COLOURS[name]: colour for name, colour in _INKS.items()}
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor"):
+            get, put = (getattr(artist, f"{verb}_{part}", None) for verb in ("get", "set"))
+            if get is None or put is None:
+                continue
+            found = np.atleast_2d(mpl.colors.to_rgba_array(get()))
+            if len(found) and to_hex(found[0]) in inks:
+                put((*mpl.colors.to_rgb(inks[to_hex(found[0])]), float(found[0][3])))
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+    files = {}
+    with mpl.rc_context({"svg.fonttype": "path", "pdf.fonttype": 42}):
+        for fmt in FORMATS:
+            stream = io.BytesIO()
+            figure.savefig(stream, format=fmt, metadata=dates[fmt], dpi=_DPI, facecolor="white")
+            files[fmt] = stream.getvalue()
+    return files
+
+
 def _svg(figure: "Figure", label: Label) -> str:
+    kept = _DRAWN.get()
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
+    if kept is not None:
+        kept[label.name] = _for_paper(figure)
     return inline_svg(stream.getvalue(), label)
 
 
