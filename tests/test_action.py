@@ -28,7 +28,11 @@ CI = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 DOCS = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 YAML_BLOCKS = re.findall(r"^```yaml\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
 SHELL_BLOCKS = re.findall(r"^```sh\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
-WORKFLOWS = {"ci.yml": CI, "pull request": YAML_BLOCKS[0], "main": YAML_BLOCKS[1]}
+OURS = {
+    name: (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+    for name in ("ci.yml", "docs.yml", "release.yml")
+}
+WORKFLOWS = {**OURS, "pull request": YAML_BLOCKS[0], "main": YAML_BLOCKS[1]}
 
 BASH = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
 
@@ -467,11 +471,19 @@ def test_no_script_holds_an_expression() -> None:
     assert not [script for script in scripts if "${{" in script]
 
 
-def test_only_githubs_own_actions_are_used_each_by_its_major_version() -> None:
+def test_every_action_of_others_is_pinned_by_its_digest_and_is_githubs_or_the_indexs() -> None:
     used = {step["uses"] for step in all_steps() if "uses" in step}
     foreign = used - {"./", "OWNER/rmbench@v0.1.0"}
     assert foreign
-    assert all(re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@v\d+", name) for name in foreign)
+    owners = r"(actions/[a-z-]+(/[a-z]+)?|pypa/gh-action-pypi-publish)"
+    assert all(re.fullmatch(owners + "@[0-9a-f]{40}", name) for name in foreign)
+
+
+def test_the_version_stands_beside_each_digest() -> None:
+    text = "\n".join([*WORKFLOWS.values(), (ROOT / "action.yml").read_text(encoding="utf-8")])
+    pins = re.findall(r"uses: \S+@[0-9a-f]{40}(.*)", text)
+    assert len(pins) > 10
+    assert all(re.fullmatch(r" # v\d+(\.\d+)*", said) for said in pins)
 
 
 def test_each_of_githubs_actions_has_one_version() -> None:
