@@ -38,8 +38,8 @@ from rmbench.errors import RmbenchError
 from rmbench.importing import import_results
 from rmbench.result.store import read_result
 from rmbench.show.model_card import merge_card
+from rmbench.suite.catalogue import bundled_folder, load_suite
 from rmbench.suite.comparison import Conversation, Message
-from rmbench.suite.definition import bundled_folder, load_suite
 from rmbench.suite.feed import open_feed
 
 LIMIT_S: Final = 10

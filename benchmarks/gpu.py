@@ -26,7 +26,7 @@ from rmbench.answers.questions import Conversations
 from rmbench.checkpoint.encode import encode, load_template
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.engine.scoring import Engine
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.registry import load_scorer
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 TOLERANCE: Final = 2e-4

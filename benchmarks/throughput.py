@@ -29,8 +29,8 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.engine.scoring import Engine
 from rmbench.scorers.classifier import Classifier, load_classifier
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 Ids = npt.NDArray[np.int32]

@@ -11,7 +11,8 @@ everything else of rmbench works on it: suites, intervals, records, tables, resu
 from collections.abc import Iterable
 
 import rmbench
-from rmbench.show.table import format_table, result_table
+from rmbench.show.formats import format_table
+from rmbench.show.result import result_table
 
 
 class SharedWords:

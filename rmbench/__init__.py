@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from rmbench.scorers.functions import scorer
     from rmbench.scorers.kind import Kind
     from rmbench.scorers.registry import load_scorer
+    from rmbench.suite.catalogue import list_suites, load_suite
     from rmbench.suite.comparison import Candidates, Comparison, Conversation, Message
-    from rmbench.suite.definition import Suite, list_suites, load_suite
+    from rmbench.suite.definition import Suite
 
 _HOMES = {
     "rmbench.accuracy.aggregate": ["Accuracy"],
@@ -55,7 +56,8 @@ _HOMES = {
     "rmbench.scorers.kind": ["Kind"],
     "rmbench.scorers.registry": ["load_scorer"],
     "rmbench.suite.comparison": ["Candidates", "Comparison", "Conversation", "Message"],
-    "rmbench.suite.definition": ["Suite", "list_suites", "load_suite"],
+    "rmbench.suite.catalogue": ["list_suites", "load_suite"],
+    "rmbench.suite.definition": ["Suite"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

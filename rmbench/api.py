@@ -12,7 +12,8 @@ from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Scorer
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Part
 
 __all__ = ["check_result", "compare_results", "evaluate"]

@@ -27,7 +27,8 @@ from rmbench.result.store import write_result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.in_memory import InMemory
 from rmbench.show.contrast import verdict_sentence
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Feed, Part
 
 __all__ = ["Benchmark"]

@@ -21,8 +21,8 @@ from rmbench.answers.questions import CandidateQuestions, Conversations
 from rmbench.result.measured import suite_facts
 from rmbench.result.signature import sign
 from rmbench.scorers.contract import Answer, MemoryLedger, Scorer, is_listwise
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import Feed, open_feed
 
 __all__ = ["ScorerContract"]

@@ -11,7 +11,7 @@ from asked import Given
 from rmbench.result.store import write_result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import ScorerInfo
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 
 HOSTILE_TEXTS = (

@@ -13,7 +13,8 @@ from rmbench.accuracy.aggregate import Accuracy, Summary, section_weights, summa
 from rmbench.accuracy.credit import Outcome
 from rmbench.accuracy.intervals import weighted_interval
 from rmbench.errors import SuiteError
-from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite
 from rmbench.wording import percent
 
 WON, LOST, TIED = Outcome(1.0, False), Outcome(0.0, False), Outcome(0.0, True)

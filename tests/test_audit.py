@@ -15,7 +15,7 @@ from rmbench.accuracy.credit import Outcome, Outcomes
 from rmbench.answers.judgements import Judgement, Judgements, Preference
 from rmbench.engine.precision import step, steps
 from rmbench.scorers.contract import Facts, ScorerInfo
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 
 WON, TIED = Outcome(1.0, False), Outcome(0.0, True)

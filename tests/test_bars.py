@@ -11,7 +11,7 @@ from rmbench.compare.contrast import compare
 from rmbench.result.record import Result
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.bars import can_draw, draw_bar, draw_bars, draw_differences
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 
 class Terminal(io.TextIOWrapper):

@@ -12,7 +12,7 @@ import pytest
 from rmbench.accuracy.aggregate import Summary, average_weights, section_weights, weighted_mean
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.result.measured import recompute
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 MODELS = ("strong", "weak", "coarse", "flat", "exact", "judge")
 

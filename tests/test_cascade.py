@@ -19,9 +19,9 @@ from rmbench.scorers.cascade import Cascade, error_bound, pairs_of
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.in_memory import InMemory
-from rmbench.show.table import audit_notes
+from rmbench.show.audit import audit_notes
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison, Conversation, Message
-from rmbench.suite.definition import load_suite
 
 WORDS = ("red", "blue", "a warm grey", "none", "I will not say", "yes: four", "Hello there")
 

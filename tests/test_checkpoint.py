@@ -27,8 +27,8 @@ from rmbench.errors import ScorerError
 from rmbench.scorers import classifier
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.registry import load_scorer
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation, Message
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 OLD = int(transformers.__version__.split(".")[0]) < 5

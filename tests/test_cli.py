@@ -17,7 +17,7 @@ from rmbench.cli import main
 from rmbench.errors import ResultError
 from rmbench.result import store
 from rmbench.result.store import read_result
-from rmbench.suite.definition import bundled_folder
+from rmbench.suite.catalogue import bundled_folder
 
 VERSION = metadata.version("rmbench")
 ROWS = bundled_folder("suites") / "mini.jsonl"

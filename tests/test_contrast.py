@@ -21,17 +21,20 @@ from statsmodels.stats.proportion import proportions_ztest
 from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.compare.comparable import suite_of, with_clusters
-from rmbench.compare.contrast import Contrast, Verdict, compare
+from rmbench.compare.contrast import Contrast, compare
 from rmbench.compare.flips import find_flips, find_texts
 from rmbench.compare.paired import Strata, unpaired_difference
+from rmbench.compare.verdict import Verdict
 from rmbench.errors import ResultError, SuiteError
 from rmbench.importing import import_results
 from rmbench.result.find import find_result
 from rmbench.result.record import Result
 from rmbench.result.store import write_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.show.contrast import compare_table, flips_text, verdict_sentence
-from rmbench.suite.definition import Average, Columns, load_suite
+from rmbench.show.contrast import compare_table, verdict_sentence
+from rmbench.show.flips import flips_text
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Average, Columns
 
 
 def pick(contrast: Contrast, name: str) -> Verdict:

@@ -29,8 +29,8 @@ from rmbench.result.names import file_stem
 from rmbench.scorers.again import group, recheck, recheck_exactly
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.registry import load_scorer
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation, Message
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 HELLO = Conversation((Message("user", "Hello"),), "Hi.", "a/1, chosen")

@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmbench.errors import DataError, RmbenchError, SuiteError
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison, Message
-from rmbench.suite.definition import Columns, Credit, Section, Source, Suite, Transcript, load_suite
+from rmbench.suite.definition import Columns, Credit, Section, Source, Suite, Transcript
 from rmbench.suite.feed import Feed, open_feed
 
 Content = list[dict[str, Any]]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rmbench.errors import DataError, RmbenchError, SuiteError
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import Feed, open_feed
 
 PAIR = '[columns]\nprompt = "q"\nresponses = ["a", "b"]\n'

@@ -22,7 +22,7 @@ from rmbench.cli import main
 from rmbench.errors import DataError, ResultError, SuiteError
 from rmbench.result.store import read_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 pytestmark = pytest.mark.slow
 

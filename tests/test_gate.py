@@ -28,7 +28,7 @@ from rmbench.result.record import Result
 from rmbench.result.store import write_result
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.gate import format_gate, gate_table, write_gate
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 OLD = toy_result(toy_margins(1), model="old")
 

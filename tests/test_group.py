@@ -11,7 +11,7 @@ from rmbench.errors import SuiteError
 from rmbench.result.record import Result
 from rmbench.result.store import read_published
 from rmbench.show.group import MISSING, group_table
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.group import expand_groups, find_group, list_groups, suites_of
 
 # README of SkyworkAI/Skywork-Reward-V2, commit 4f380f4.

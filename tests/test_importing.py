@@ -20,7 +20,8 @@ from rmbench.importing import import_results
 from rmbench.result.record import Result
 from rmbench.result.store import read_result, write_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.definition import Suite, find_suite, load_suite
+from rmbench.suite.catalogue import find_suite, load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import open_feed
 
 # Wins and ties of 447, counted from the same scores by whoever collected them.

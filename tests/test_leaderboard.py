@@ -20,16 +20,11 @@ from rmbench.files import BEGIN, END, read_text, replace_block, write_text
 from rmbench.result.record import Result
 from rmbench.result.store import read_published, write_result
 from rmbench.scorers.registry import load_scorer
-from rmbench.show.leaderboard import (
-    Board,
-    as_csv,
-    as_json,
-    build_boards,
-    leaderboard_table,
-    transposed_table,
-)
-from rmbench.show.table import format_table
-from rmbench.suite.definition import load_suite
+from rmbench.show.board import Board, build_boards
+from rmbench.show.exports import board_as_csv, boards_as_json
+from rmbench.show.formats import format_table
+from rmbench.show.leaderboard import leaderboard_table, transposed_table
+from rmbench.suite.catalogue import load_suite
 
 
 def with_intervals(numbers: dict[str, tuple[float, float, float]]) -> list[Result]:
@@ -94,9 +89,9 @@ def test_without_any_counts_there_is_no_rank_and_a_word_why() -> None:
 
 def test_csv_and_json_have_both_ends_of_a_rank() -> None:
     found = board(shifted("best", 1.0), shifted("twin", 1.01), shifted("worst", -1.0))
-    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(board_as_csv(found))))
     assert [(row["rank"], row["rank to"]) for row in rows] == [("1", "2"), ("1", "2"), ("3", "3")]
-    (record,) = json.loads(as_json([found]))
+    (record,) = json.loads(boards_as_json([found]))
     assert [row["rank"] for row in record["rows"]] == [[1, 2], [1, 2], [3, 3]]
 
 
@@ -155,12 +150,14 @@ def test_published_rows_are_marked_and_cited() -> None:
 def test_analyses_stand_in_json_and_csv() -> None:
     plain = toy_result(toy_margins(1), model="plain")
     known = changed(plain, model={"id": "known"}, analyses=analyses())
-    (record,) = json.loads(as_json([board(known, plain)]))
+    (record,) = json.loads(boards_as_json([board(known, plain)]))
     found = {row["model"]: row["analyses"] for row in record["rows"]}
     expected = known.to_dict()["analyses"]
     del expected["length"]["bins"]
     assert found == {"known": {"toy": expected}, "plain": {}}
-    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(as_csv(board(known, plain))))}
+    rows = {
+        row["model"]: row for row in csv.DictReader(io.StringIO(board_as_csv(board(known, plain))))
+    }
     heads = ["chosen longer", "chosen shorter", "odds ratio of longer", "calibration error"]
     assert [rows["known"][head] for head in heads] == ["0.333333", "0.333333", "1.25", "0.1"]
     assert [rows["plain"][head] for head in heads] == [""] * 4
@@ -280,17 +277,17 @@ def test_a_wicked_name_does_nothing_in_any_format() -> None:
 
 def test_a_name_that_looks_like_a_formula_is_text_in_a_spreadsheet() -> None:
     found = board(toy_result(toy_margins(1), model='=HYPERLINK("http://e")'))
-    rows = list(csv.reader(io.StringIO(as_csv(found))))
+    rows = list(csv.reader(io.StringIO(board_as_csv(found))))
     assert rows[1][0] == '\'=HYPERLINK("http://e")'
 
 
 def test_csv_and_json_carry_the_numbers_of_the_record() -> None:
     result = toy_result(toy_margins(1), model="m")
     found = board(result)
-    line = next(csv.DictReader(io.StringIO(as_csv(found))))
+    line = next(csv.DictReader(io.StringIO(board_as_csv(found))))
     assert float(line["Y"]) == result.sections["Y"].accuracy
     assert float(line["sections high"]) == result.averages["sections"].high
-    row = json.loads(as_json([found]))[0]["rows"][0]
+    row = json.loads(boards_as_json([found]))[0]["rows"][0]
     assert row["accuracies"]["X"]["low"] == result.sections["X"].low
     assert row["signatures"] == ["toy:1|m"]
 

@@ -28,8 +28,8 @@ from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Answer, Facts, Identity, Ledger, ScorerInfo
 from rmbench.scorers.registry import load_scorer
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Candidates
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import Feed, open_feed
 
 TINY = Path(__file__).parent.parent / "rmbench" / "tiny"

@@ -17,7 +17,7 @@ from rmbench.errors import ResultError
 from rmbench.result.store import read_published, write_result
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.model_card import merge_card, model_index, to_yaml
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 RESULT = toy_result(toy_margins(1), model="org/my-rm")
 INDEX = model_index([RESULT], {"toy": TOY})

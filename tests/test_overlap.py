@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rmbench.cli import main
 from rmbench.errors import DataError
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import open_feed
 from rmbench.suite.overlap import Overlap, find_overlap
 from rmbench.suite.recognise import rows_of

@@ -13,8 +13,9 @@ from rmbench.cli import main
 from rmbench.result.find import find_result
 from rmbench.result.store import read_published
 from rmbench.show.citation import PAPERS, bibtex, methods
-from rmbench.show.table import Table, format_table
-from rmbench.suite.definition import list_suites, load_suite
+from rmbench.show.formats import format_table
+from rmbench.show.table import Table
+from rmbench.suite.catalogue import list_suites, load_suite
 
 ROOT = Path(__file__).parent.parent
 TINY, LENGTH = (str(ROOT / "results" / "mini" / f"{name}.json") for name in ("tiny", "length"))

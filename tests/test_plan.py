@@ -14,8 +14,8 @@ from rmbench.cli import main
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.scorers import plan as planning
 from rmbench.scorers.plan import plan_scoring
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation, Message
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 PAIR = [

@@ -18,7 +18,7 @@ from rmbench.engine.reading import Ask
 from rmbench.engine.sample import choose_row, choose_sample
 from rmbench.engine.scoring import Engine
 from rmbench.engine.units import Unit
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 
 

@@ -14,7 +14,8 @@ from rmbench.compare.reproduction import command_of
 from rmbench.errors import ResultError, SuiteError
 from rmbench.result.names import file_stem, kept_stem
 from rmbench.result.store import read_result, write_result
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Feed, Part, open_feed
 
 SUITE = """

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from rmbench.cli import main
 from rmbench.errors import DataError
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 from rmbench.suite.recognise import recognise, to_toml
 

@@ -26,7 +26,8 @@ from rmbench.errors import ResultError, RmbenchError, SuiteError
 from rmbench.result.store import read_result, write_result
 from rmbench.scorers.registry import load_scorer
 from rmbench.show.report import gather, render_report
-from rmbench.show.report.figures import BarRow, RidgeRow, accuracy_bars, margin_ridges
+from rmbench.show.report.accuracy_figure import BarRow, accuracy_bars
+from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
 from rmbench.show.report.svg import Label
 
 

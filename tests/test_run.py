@@ -17,7 +17,7 @@ from rmbench.result.measured import recompute
 from rmbench.result.record import Result, SuiteFacts
 from rmbench.result.signature import sign
 from rmbench.result.store import read_result, write_result
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.wording import percent
 
 SUITE = """

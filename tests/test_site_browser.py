@@ -12,7 +12,7 @@ from test_site import toy_site
 
 from rmbench.result.find import find_results
 from rmbench.show.site import build_site, gather_site
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 pytestmark = pytest.mark.slow
 

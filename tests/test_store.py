@@ -34,7 +34,7 @@ from rmbench.result.store import (
     read_result,
     write_result,
 )
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 
 RESULTS = Path(__file__).parent.parent / "results"
 

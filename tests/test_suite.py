@@ -8,18 +8,8 @@ import pytest
 
 from rmbench.errors import MAX_NAMES, RmbenchError, SuiteError, did_you_mean
 from rmbench.suite import toml
-from rmbench.suite.definition import (
-    Average,
-    Columns,
-    Credit,
-    Section,
-    Source,
-    Suite,
-    Transcript,
-    find_suite,
-    list_suites,
-    load_suite,
-)
+from rmbench.suite.catalogue import find_suite, list_suites, load_suite
+from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite, Transcript
 
 REWARDBENCH_SECTIONS = {
     "Chat": 5,

@@ -18,19 +18,14 @@ from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import Analyses, LengthBias, OddsRatio, Sureness
 from rmbench.result.record import Result
 from rmbench.result.store import read_published
-from rmbench.show.table import (
-    FORMATS,
-    Cell,
-    Table,
-    audit_notes,
-    card_table,
-    format_table,
-    odds_text,
-    result_table,
-    results_as_csv,
-    results_as_json,
-)
-from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite, load_suite
+from rmbench.show.audit import audit_notes, odds_text
+from rmbench.show.card_table import card_table
+from rmbench.show.exports import results_as_csv, results_as_json
+from rmbench.show.formats import FORMATS, format_table
+from rmbench.show.result import result_table
+from rmbench.show.table import Cell, Table
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Average, Columns, Credit, Section, Source, Suite
 from rmbench.wording import counted, percent, printable
 
 SUITE = Suite(

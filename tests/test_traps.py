@@ -33,9 +33,10 @@ from rmbench.errors import DataError, ScorerError
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.contract import ScorerInfo
 from rmbench.scorers.registry import load_scorer
-from rmbench.show.table import format_table, result_table
+from rmbench.show.formats import format_table
+from rmbench.show.result import result_table
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation, Message
-from rmbench.suite.definition import load_suite
 
 PAGE = Path(__file__).parent.parent / "docs" / "traps.md"
 LONG = {"max_position_embeddings": 2048}

@@ -14,7 +14,7 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
 from rmbench.errors import DataError, ScorerError
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.definition import load_suite
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.feed import open_feed
 
 SUITE = """name = "own"

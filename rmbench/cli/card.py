@@ -27,7 +27,7 @@ def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> N
     from rmbench.compare.comparable import suite_of
     from rmbench.result.find import find_result
     from rmbench.show.model_card import merge_card, model_index, to_yaml
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     own = load_suite(suite_file) if suite_file else None
     results = [find_result(name) for name in names]

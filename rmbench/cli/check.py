@@ -119,7 +119,7 @@ def check(
     from rmbench.compare.gate import check as hold
     from rmbench.result.find import find_one
     from rmbench.show.gate import format_gate, write_gate
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     found = find_one(result)
     new = found.result

@@ -23,7 +23,7 @@ def cite(names: tuple[str, ...], is_bibtex: bool, suite_file: str | None) -> Non
     from rmbench.compare.comparable import suite_of
     from rmbench.result.find import find_result
     from rmbench.show.citation import bibtex, methods
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     own = load_suite(suite_file) if suite_file else None
     results = [find_result(name) for name in names]

@@ -63,8 +63,8 @@ def compare(
     from rmbench.compare.contrast import compare as compare_results
     from rmbench.compare.flips import find_flips, find_texts
     from rmbench.result.find import find_result
-    from rmbench.show.contrast import contrast_as_csv, contrast_as_json
-    from rmbench.suite.definition import load_suite
+    from rmbench.show.exports import contrast_as_csv, contrast_as_json
+    from rmbench.suite.catalogue import load_suite
 
     if count and fmt == "csv":
         raise click.UsageError("--flips has no place in CSV; give --format json")
@@ -89,7 +89,7 @@ def compare(
 def _print_tables(contrast: "Contrast", alpha: float, fmt: str, *, subsets: bool) -> None:
     from rmbench.show.bars import can_draw, draw_differences
     from rmbench.show.contrast import compare_table
-    from rmbench.show.table import format_table
+    from rmbench.show.formats import format_table
 
     click.echo(format_table(compare_table(contrast, alpha=alpha, subsets=subsets), fmt))
     if fmt == "table" and can_draw(sys.stdout):
@@ -99,8 +99,8 @@ def _print_tables(contrast: "Contrast", alpha: float, fmt: str, *, subsets: bool
 def _print_flips(
     flips: "Sequence[Flip]", count: int, texts: "Mapping[str, Comparison]", fmt: str
 ) -> None:
-    from rmbench.show.contrast import flips_table, flips_text
-    from rmbench.show.table import format_table
+    from rmbench.show.flips import flips_table, flips_text
+    from rmbench.show.formats import format_table
 
     if fmt == "table":
         width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDEST)

@@ -41,8 +41,10 @@ def ensemble(
     from rmbench.compare.ensemble import ensemble as combine
     from rmbench.result.find import find_result
     from rmbench.result.store import write_result
-    from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
-    from rmbench.suite.definition import load_suite
+    from rmbench.show.exports import results_as_csv, results_as_json
+    from rmbench.show.formats import format_table
+    from rmbench.show.result import result_table
+    from rmbench.suite.catalogue import load_suite
 
     found = [find_result(member) for member in members]
     suite = suite_of(found[0], load_suite(suite_file) if suite_file else None)

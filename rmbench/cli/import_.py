@@ -33,7 +33,7 @@ def import_(
     RewardBench's MODEL_outputs.jsonl, and its MODEL.json (accuracies only)
     RewardBench 2's score files, and JudgeBench's outputs of reward models
     """
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     suite = load_suite(name)
     if file.is_dir():
@@ -93,8 +93,9 @@ def _import_folder(
 
 
 def _print_together(results: "Sequence[Result]", suite: "Suite", fmt: str) -> None:
-    from rmbench.show.leaderboard import build_boards, leaderboard_table
-    from rmbench.show.table import format_table
+    from rmbench.show.board import build_boards
+    from rmbench.show.formats import format_table
+    from rmbench.show.leaderboard import leaderboard_table
 
     whole = [result for result in results if result.partial is None]
     if whole:
@@ -103,8 +104,11 @@ def _print_together(results: "Sequence[Result]", suite: "Suite", fmt: str) -> No
 
 
 def _print_each(results: "Sequence[Result]", suite: "Suite", fmt: str) -> None:
-    from rmbench.show.leaderboard import build_boards, leaderboard_table
-    from rmbench.show.table import format_table, result_table, results_as_csv, results_as_json
+    from rmbench.show.board import build_boards
+    from rmbench.show.exports import results_as_csv, results_as_json
+    from rmbench.show.formats import format_table
+    from rmbench.show.leaderboard import leaderboard_table
+    from rmbench.show.result import result_table
 
     if fmt in ("json", "csv"):
         click.echo(results_as_json(results) if fmt == "json" else results_as_csv(results))

@@ -11,7 +11,7 @@ from rmbench.cli.options import tell_passed_over, tell_unknown_suites
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
-    from rmbench.show.leaderboard import Board
+    from rmbench.show.board import Board
     from rmbench.suite.definition import Suite
     from rmbench.suite.group import Group
 
@@ -69,7 +69,7 @@ def leaderboard(
     update: Path | None,
     verify: bool,
 ) -> None:
-    """Print all results below PATHS (by default results, and the published ones), best first.
+    """Print results (by default those in results/ and the published ones), best first.
 
     \b
     rmbench leaderboard --suite rewardbench --for "Chat Hard,hep-python"   best for my domain
@@ -77,7 +77,7 @@ def leaderboard(
     rmbench leaderboard --update README.md       between <!-- rmbench:leaderboard -->
                                              and <!-- /rmbench:leaderboard -->
     """
-    from rmbench.show.leaderboard import build_boards
+    from rmbench.show.board import build_boards
 
     if verify and update is None:
         raise click.UsageError("--verify goes with --update FILE")
@@ -131,8 +131,8 @@ def _group(names: Sequence[str]) -> "Group | None":
 
 
 def _of_group(group: "Group", results: "Sequence[Result]", fmt: str) -> str:
+    from rmbench.show.formats import format_table
     from rmbench.show.group import MISSING, group_table
-    from rmbench.show.table import format_table
     from rmbench.suite.group import suites_of
 
     missing = None if fmt in ("csv", "json") else MISSING
@@ -144,7 +144,7 @@ def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
     """Return the suites asked for, by default those of which there are results."""
     from rmbench.errors import ResultError
     from rmbench.result.definition import suites_of
-    from rmbench.suite.definition import find_suite, load_suite
+    from rmbench.suite.catalogue import find_suite, load_suite
 
     if names:
         known, _ = suites_of(results)
@@ -184,13 +184,14 @@ def _of_domain(
 
 
 def _format(boards: "Sequence[Board]", fmt: str, *, intervals: bool, transpose: bool) -> str:
-    from rmbench.show.leaderboard import as_csv, as_json, leaderboard_table, transposed_table
-    from rmbench.show.table import format_table
+    from rmbench.show.exports import board_as_csv, boards_as_json
+    from rmbench.show.formats import format_table
+    from rmbench.show.leaderboard import leaderboard_table, transposed_table
 
     if fmt == "json" and not transpose:
-        return as_json(boards)
+        return boards_as_json(boards)
     if fmt == "csv" and not transpose:
-        return "\n\n".join(map(as_csv, boards))
+        return "\n\n".join(map(board_as_csv, boards))
     make = transposed_table if transpose else leaderboard_table
     return "\n\n".join(format_table(make(board, intervals=intervals), fmt) for board in boards)
 

@@ -57,7 +57,7 @@ def overlap(
     rmbench overlap train.parquet --suite rewardbench-2 --result rewardbench-2/my-rm
     """
     from rmbench.result.find import find_result
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
     from rmbench.suite.feed import open_feed
     from rmbench.suite.overlap import find_overlap
     from rmbench.suite.recognise import rows_of
@@ -88,8 +88,8 @@ def _print(
     found: "Overlap", feed: "Feed", results: "list[Result]", near: float | None, fmt: str
 ) -> None:
     from rmbench.compare.apart import set_apart
+    from rmbench.show.formats import format_table, to_json
     from rmbench.show.overlap import apart_table, overlap_record, overlap_table
-    from rmbench.show.table import format_table, to_json
 
     suite, shared = feed.suite, set(found.shared_ids)
     parts: list[tuple[Result, Apart]] = [(item, set_apart(item, suite, shared)) for item in results]

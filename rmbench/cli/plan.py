@@ -27,7 +27,8 @@ def print_plan(
     """
     from rmbench.answers.questions import Conversations
     from rmbench.scorers.registry import find_kind, load_kind
-    from rmbench.show.table import Cell, Table, format_table
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Cell, Table
 
     estimate = given.get("device", "auto") != "auto"
     rows: list[list[Content]] = []

@@ -223,7 +223,7 @@ def open_feeds(names: Sequence[str], data: Sequence[str], part: "Part | None") -
     """Read and check the rows of every suite, before any model is loaded."""
     from rmbench.accuracy.quick import open_part
     from rmbench.errors import SuiteError, did_you_mean
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     suites = [load_suite(name) for name in names]
     places: dict[str, str] = {}
@@ -327,13 +327,10 @@ def _print_results(
 ) -> None:
     from rmbench.result.store import read_published
     from rmbench.show.bars import can_draw, draw_bars
-    from rmbench.show.table import (
-        card_table,
-        format_table,
-        result_table,
-        results_as_csv,
-        results_as_json,
-    )
+    from rmbench.show.card_table import card_table
+    from rmbench.show.exports import results_as_csv, results_as_json
+    from rmbench.show.formats import format_table
+    from rmbench.show.result import result_table
 
     if fmt in ("json", "csv"):
         click.echo(results_as_json(results) if fmt == "json" else results_as_csv(results))

@@ -22,7 +22,8 @@ def scorers() -> None:
 def list_(fmt: str) -> None:
     """List all kinds: rmbench's own, and those of installed packages."""
     from rmbench.scorers.registry import kind_names, load_kind
-    from rmbench.show.table import Table, format_table
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Table
 
     rows = []
     for name in kind_names():
@@ -43,7 +44,8 @@ def list_(fmt: str) -> None:
 def show(kind: str, fmt: str) -> None:
     """Show the options of a KIND, as -o NAME=VALUE takes them."""
     from rmbench.scorers.registry import load_kind
-    from rmbench.show.table import Table, format_table
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Table
 
     found = load_kind(kind)
     rows = [

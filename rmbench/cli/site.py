@@ -48,7 +48,7 @@ def site(
     from rmbench.result.names import file_stem
     from rmbench.result.store import read_published
     from rmbench.show.site import build_site, gather_site
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
 
     _check_output(output)
     default = ["results"] if Path("results").is_dir() else []

@@ -19,8 +19,9 @@ def suites() -> None:
 def list_command(fmt: str) -> None:
     """Print the bundled suites."""
     from rmbench.accuracy.credit import answers_for
-    from rmbench.show.table import Table, format_table
-    from rmbench.suite.definition import list_suites, load_suite
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Table
+    from rmbench.suite.catalogue import list_suites, load_suite
 
     loaded = [load_suite(name) for name in list_suites()]
     rows = [
@@ -42,7 +43,7 @@ def list_command(fmt: str) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print the file of a suite."""
-    from rmbench.suite.definition import find_suite, load_suite
+    from rmbench.suite.catalogue import find_suite, load_suite
 
     load_suite(name)
     click.echo(find_suite(name).read_text(encoding="utf-8"), nl=False)
@@ -101,7 +102,7 @@ def _check_place(output: Path, rows: str) -> None:
 @click.option("--rows", is_flag=True, help="Read and check the rows of its source too.")
 def check(file: str, data: str | None, rows: bool) -> None:
     """Check a suite file, and on request its rows."""
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
     from rmbench.suite.feed import open_feed
     from rmbench.wording import counted
 

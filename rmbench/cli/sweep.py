@@ -38,7 +38,7 @@ def run_sweep(
         RmbenchError: the file is wrong, a suite cannot be read, or two models have one name.
     """
     from rmbench.answers.jobs import read_sweep
-    from rmbench.show.table import format_table
+    from rmbench.show.formats import format_table
     from rmbench.suite.group import expand_groups
     from rmbench.wording import printable
 

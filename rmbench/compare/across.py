@@ -11,7 +11,7 @@ from rmbench.accuracy.clusters import sample_of, value_interval
 from rmbench.accuracy.credit import judge
 from rmbench.accuracy.intervals import Floats, as_floats, normalised
 from rmbench.answers.judgements import Judgements
-from rmbench.compare.contrast import slices_of
+from rmbench.compare.verdict import slices_of
 from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite
 

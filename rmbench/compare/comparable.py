@@ -10,7 +10,8 @@ from rmbench.answers.judgements import Judgements
 from rmbench.errors import ResultError, SuiteError
 from rmbench.result.definition import definition_of
 from rmbench.result.record import Result, SuiteFacts, subset_of
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.catalogue import load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import open_feed
 from rmbench.wording import counted
 

@@ -14,7 +14,7 @@ from rmbench.accuracy.credit import judge
 from rmbench.accuracy.intervals import Floats
 from rmbench.answers.judgements import Judgements
 from rmbench.compare.comparable import check_comparable, check_rewards, title_of
-from rmbench.compare.contrast import clusters_of
+from rmbench.compare.paired_verdicts import clusters_of
 from rmbench.errors import ResultError
 from rmbench.result.definition import embed
 from rmbench.result.record import Result, subset_of

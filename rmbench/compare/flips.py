@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmbench.answers.judgements import Judgements
-from rmbench.compare.contrast import Contrast, credits_of
+from rmbench.compare.contrast import Contrast
+from rmbench.compare.paired_verdicts import credits_of
 from rmbench.errors import ResultError
 from rmbench.result.record import Result
 from rmbench.suite.comparison import Comparison

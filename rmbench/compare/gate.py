@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rmbench.answers.judgements import Judgements
-from rmbench.compare.contrast import Contrast, Verdict, stacked_steps
+from rmbench.compare.contrast import Contrast, stacked_steps
 from rmbench.compare.family import holm, max_t
+from rmbench.compare.verdict import Verdict
 from rmbench.errors import ResultError
 
 __all__ = ["Finding", "Gate", "Limits", "Outcome", "check"]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.accuracy.clusters import expected_design, sample_of
-from rmbench.compare.contrast import slices_of
 from rmbench.compare.power import Trial, detectable_drop
+from rmbench.compare.verdict import slices_of
 from rmbench.suite.definition import Suite
 
 __all__ = ["Expected", "expected_differences"]

@@ -15,8 +15,9 @@ from rmbench.accuracy.intervals import Floats, weighted_interval
 from rmbench.accuracy.signs import sign_test
 from rmbench.answers.judgements import Judgements
 from rmbench.compare.comparable import with_clusters
-from rmbench.compare.contrast import Slice, slices_of, unpaired_verdict
 from rmbench.compare.family import holm
+from rmbench.compare.unpaired_verdicts import unpaired_verdict
+from rmbench.compare.verdict import Slice, slices_of
 from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from rmbench.errors import ResultError
 from rmbench.result.record import Result
-from rmbench.suite.definition import Suite, list_suites, load_suite
+from rmbench.suite.catalogue import list_suites, load_suite
+from rmbench.suite.definition import Suite
 
 __all__ = ["definition_of", "embed", "suites_of"]
 

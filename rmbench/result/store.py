@@ -21,7 +21,7 @@ from rmbench.result.earlier import from_schema_1
 from rmbench.result.names import file_stem, kept_stem, suite_folder
 from rmbench.result.record import SCHEMA, Result
 from rmbench.result.signature import sign_again, without_release
-from rmbench.suite.definition import bundled_folder
+from rmbench.suite.catalogue import bundled_folder
 
 __all__ = ["check_folder", "find_replaced", "read_published", "read_result", "write_result"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rmbench.result.record import Result
-from rmbench.show.table import LATEX
+from rmbench.show.formats import LATEX
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted, percent, printable
 

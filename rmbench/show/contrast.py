@@ -1,41 +1,21 @@
 """Two results side by side, and the comparisons that changed sides: as tables, text and JSON."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
 from rmbench.compare.comparable import title_of
-from rmbench.compare.contrast import Contrast, Verdict
-from rmbench.compare.flips import Flip
+from rmbench.compare.contrast import Contrast
+from rmbench.compare.verdict import Verdict
 from rmbench.result.record import Result
-from rmbench.show.table import (
-    NOTABLE_DESIGN,
-    Cell,
-    Content,
-    Table,
-    format_table,
-    p_text,
-    to_json,
-)
-from rmbench.suite.comparison import Comparison
-from rmbench.wording import counted, printable
+from rmbench.show.result import NOTABLE_DESIGN
+from rmbench.show.table import Cell, Content, Table, p_text
+from rmbench.wording import counted
 
 __all__ = [
     "compare_table",
-    "contrast_as_csv",
-    "contrast_as_json",
-    "contrast_record",
-    "flips_table",
-    "flips_text",
     "setting_lines",
     "signature_lines",
     "split_changes",
     "verdict_cells",
-    "verdict_record",
     "verdict_sentence",
 ]
-
-EXCERPT: Final = 160
 
 
 def verdict_sentence(contrast: Contrast, *, alpha: float) -> str:
@@ -208,181 +188,3 @@ def verdict_cells(item: Verdict) -> list[Content]:
         Cell("count", None if found is None else item.gained),
         Cell("count", None if found is None else item.lost),
     ]
-
-
-def contrast_as_json(
-    contrast: Contrast,
-    *,
-    alpha: float,
-    flips: Sequence[Flip] = (),
-    texts: Mapping[str, Comparison] | None = None,
-) -> str:
-    """Return a comparison as JSON; accuracies and differences in [0, 1], p values in full.
-
-    Args:
-        contrast: what ``compare.compare`` found.
-        alpha: for the marks.
-        flips: to list.
-        texts: of the flips, where the data is at hand.
-    """
-    found = texts or {}
-    record = contrast_record(contrast)
-    record["verdict"] = verdict_sentence(contrast, alpha=alpha)
-    record["alpha"] = alpha
-    for row, item in zip(record["slices"], contrast.verdicts, strict=True):
-        row["mark"] = item.mark(alpha)
-    record["flips"] = [_flip_record(flip, found.get(flip.id)) for flip in flips]
-    return to_json(record)
-
-
-def contrast_as_csv(contrast: Contrast, *, alpha: float) -> str:
-    """Return a comparison as CSV; numbers as in ``contrast_as_json``.
-
-    A line per slice, and one of level ``suite`` for how far the two agree on all comparisons.
-    """
-    columns = ["level", "name", "old", "new", "n", "difference", "low", "high"]
-    columns += ["p", "p_adjusted", "alternative", "design_effect", "won", "lost", "mark"]
-    columns += ["same", "kappa", "standard_error"]
-    records = [verdict_record(item) | {"mark": item.mark(alpha)} for item in contrast.verdicts]
-    if contrast.agreement is not None:
-        whole = {"level": "suite", "name": contrast.suite.name}
-        records.append(whole | contrast.agreement._asdict())
-    rows = [[record.get(column) for column in columns] for record in records]
-    return format_table(Table(title="", columns=columns, rows=rows), "csv")
-
-
-def contrast_record(contrast: Contrast) -> dict[str, Any]:
-    """Return a comparison as JSON takes it."""
-    return {
-        "suite": contrast.suite.name,
-        "paired": contrast.paired,
-        "old": _result_record(contrast.old),
-        "new": _result_record(contrast.new),
-        "changed": [
-            {"name": key, "old": before, "new": after} for key, before, after in contrast.changed
-        ],
-        "agreement": None if contrast.agreement is None else contrast.agreement._asdict(),
-        "notes": list(contrast.notes),
-        "slices": [verdict_record(item) for item in contrast.verdicts],
-    }
-
-
-def _result_record(result: Result) -> dict[str, Any]:
-    return {
-        "model": result.model["id"],
-        "source": result.source,
-        "signature": result.signature,
-        "citation": result.citation,
-    }
-
-
-def verdict_record(item: Verdict) -> dict[str, Any]:
-    """Return one slice as JSON takes it."""
-    record: dict[str, Any] = {"level": item.level, "name": item.name}
-    record |= {"old": item.old, "new": item.new, "n": item.n}
-    if item.difference is not None:
-        low, high = item.difference.interval
-        record |= {"difference": item.difference.estimate, "low": low, "high": high}
-        record |= {"p": item.difference.p_value, "p_adjusted": item.adjusted}
-        record |= {"alternative": "two-sided", "design_effect": item.difference.design}
-        record |= {"won": item.gained, "lost": item.lost}
-    return record
-
-
-# --- flips ---------------------------------------------------------------------------------------
-
-
-def flips_table(flips: Sequence[Flip], total: int, texts: Mapping[str, Comparison]) -> Table:
-    """Return the comparisons that changed sides, in the order given, with the head of their texts.
-
-    Args:
-        flips: to list.
-        total: how many changed sides in all.
-        texts: by id, where the data is at hand; else empty.
-    """
-    columns = ["id", "credit A", "credit B", "margin A", "margin B"]
-    rows = [[flip.id, *_flip_cells(flip)] for flip in flips]
-    if texts:
-        columns = [*columns, "prompt", "chosen", "rejected"]
-        rows = [[*row, *_excerpts(texts[flip.id])] for row, flip in zip(rows, flips, strict=True)]
-    notes = ["largest change of margin first, in units of each result's root mean square margin"]
-    if not texts:
-        notes.append("for the texts, say where the rows are with --data")
-    title = _flips_title(len(flips), total)
-    return Table(title=title, columns=columns, rows=rows, notes=notes, numeric=False)
-
-
-def flips_text(
-    flips: Sequence[Flip], total: int, texts: Mapping[str, Comparison], *, width: int
-) -> str:
-    """Return what ``flips_table`` holds as a paragraph for each flip, for a terminal.
-
-    Args:
-        flips: to list.
-        total: how many changed sides in all.
-        texts: by id, where the data is at hand; else empty.
-        width: characters of a line.
-    """
-    table = flips_table(flips, total, {})
-    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
-    paragraphs = [_flip_lines(flip, texts.get(flip.id), width) for flip in flips]
-    return "\n\n".join([table.title, *paragraphs, "\n".join(notes[: None if not texts else 1])])
-
-
-def _flip_lines(flip: Flip, comparison: Comparison | None, width: int) -> str:
-    credits = f"credit {flip.old_credit:g} → {flip.new_credit:g}"
-    lines = [
-        printable(flip.id),
-        f"    {credits}, margin {flip.old_margin:+.4g} → {flip.new_margin:+.4g}",
-    ]
-    if comparison is not None:
-        for name, text in zip(("prompt", "chosen", "rejected"), _texts(comparison), strict=True):
-            head = f"    {name:<8}  "
-            lines += textwrap.wrap(
-                printable(" ".join(text.split()))[: 3 * width],
-                max(width, 2 * len(head)),
-                initial_indent=head,
-                subsequent_indent=" " * len(head),
-                max_lines=2,
-                placeholder=" …",
-            ) or [head.rstrip()]
-    return "\n".join(lines)
-
-
-def _flips_title(shown: int, total: int) -> str:
-    """Say of how many comparisons that changed sides how many follow."""
-    whole = counted(total, "comparisons")
-    return f"{whole} changed sides" + (f"; {shown:,} of them:" if shown < total else "")
-
-
-def _flip_cells(flip: Flip) -> list[str]:
-    credits = (f"{value:g}" for value in (flip.old_credit, flip.new_credit))
-    margins = (f"{value:+.4g}" for value in (flip.old_margin, flip.new_margin))
-    return [*credits, *margins]
-
-
-def _excerpts(comparison: Comparison) -> list[str]:
-    return [_excerpt(text) for text in _texts(comparison)]
-
-
-def _texts(comparison: Comparison) -> tuple[str, str, str]:
-    return comparison.prompt[-1].content, comparison.chosen[0], comparison.rejected[0]
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 1]}…"
-
-
-def _flip_record(flip: Flip, comparison: Comparison | None) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": flip.id}
-    record |= {"old_credit": flip.old_credit, "new_credit": flip.new_credit}
-    record |= {"old_margin": flip.old_margin, "new_margin": flip.new_margin}
-    record["change"] = flip.change
-    if comparison is not None:
-        record["prompt"] = [{"role": m.role, "content": m.content} for m in comparison.prompt]
-        record |= {"chosen": list(comparison.chosen), "rejected": list(comparison.rejected)}
-    return record
-
-
-# --- the gate ------------------------------------------------------------------------------------

@@ -9,14 +9,10 @@ from rmbench.compare.comparable import title_of
 from rmbench.compare.gate import Finding, Gate, Limits
 from rmbench.errors import ResultError
 from rmbench.files import write_text
-from rmbench.show.contrast import (
-    contrast_record,
-    setting_lines,
-    signature_lines,
-    verdict_cells,
-    verdict_record,
-)
-from rmbench.show.table import Cell, Content, Table, format_table, to_json
+from rmbench.show.contrast import setting_lines, signature_lines, verdict_cells
+from rmbench.show.exports import contrast_record, verdict_record
+from rmbench.show.formats import format_table, to_json
+from rmbench.show.table import Cell, Content, Table
 from rmbench.wording import counted, printable
 
 __all__ = ["format_gate", "gate_table", "write_gate"]

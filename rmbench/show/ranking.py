@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rmbench.answers.best import Ranking
-from rmbench.show.table import Cell, Content, Table, format_table, to_json
+from rmbench.show.formats import format_table, to_json
+from rmbench.show.table import Cell, Content, Table
 from rmbench.suite.choices import Choices
 from rmbench.wording import counted
 

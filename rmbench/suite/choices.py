@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.errors import DataError
-from rmbench.suite.columns import read_prompt
+from rmbench.suite.catalogue import suite_of
 from rmbench.suite.comparison import Comparison, Message
-from rmbench.suite.definition import suite_of
 from rmbench.suite.feed import Contents, Feed
 from rmbench.suite.fields import label_of
 from rmbench.suite.messages import read_messages
 from rmbench.suite.row import Row
 from rmbench.suite.rows import open_rows
+from rmbench.suite.sides import read_prompt
 
 __all__ = ["Choices", "open_choices"]
 

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from rmbench.errors import SuiteError
-from rmbench.suite.definition import Suite, bundled_folder, load_suite
+from rmbench.suite.catalogue import bundled_folder, load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.toml import KINDS, Table, read_model, read_toml
 
 __all__ = ["Group", "Member", "expand_groups", "find_group", "list_groups", "suites_of"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError
-from rmbench.suite.definition import Suite, list_suites, suite_of
+from rmbench.suite.catalogue import list_suites, suite_of
+from rmbench.suite.definition import Suite
 from rmbench.suite.doubts import are_twins, is_verdict, words_of
 from rmbench.suite.messages import read_messages
 from rmbench.suite.rows import Rows, open_rows

@@ -11,11 +11,11 @@ from rmbench.accuracy.analysis import (
     sureness,
 )
 from rmbench.answers.judgements import Judgements
-from rmbench.show.report.figures import calibration_plot, length_plot
+from rmbench.show.audit import odds_text
+from rmbench.show.report.curve_figures import calibration_plot, length_plot
 from rmbench.show.report.material import Material, Scores
 from rmbench.show.report.svg import Label
 from rmbench.show.report.words import cell
-from rmbench.show.table import odds_text
 
 __all__ = ["calibration_part", "length_part"]
 

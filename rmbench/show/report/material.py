@@ -12,8 +12,9 @@ from rmbench.errors import ResultError, SuiteError, did_you_mean
 from rmbench.result.find import find_results
 from rmbench.result.record import Result, subset_of
 from rmbench.result.store import read_published
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Comparison
-from rmbench.suite.definition import Suite, load_suite
+from rmbench.suite.definition import Suite
 from rmbench.suite.feed import open_feed
 
 __all__ = ["MAX_RESULTS", "Material", "Scores", "gather"]

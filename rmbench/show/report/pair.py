@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from rmbench.accuracy.analysis import Agreement, ending
 from rmbench.accuracy.credit import Outcome
-from rmbench.compare.contrast import Verdict, compare
+from rmbench.compare.contrast import compare
+from rmbench.compare.verdict import Verdict
 from rmbench.show.contrast import split_changes
 from rmbench.show.report.material import Material
 from rmbench.show.report.words import MINUS, points, slice_title

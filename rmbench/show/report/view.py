@@ -10,20 +10,16 @@ import numpy as np
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import ending
 from rmbench.result.record import Result
+from rmbench.show.audit import AUDIT_WORDS, audit_notes
+from rmbench.show.report.accuracy_figure import ANCHOR_MARKERS, BarRow, accuracy_bars
 from rmbench.show.report.behind import calibration_part, length_part
-from rmbench.show.report.figures import (
-    ANCHOR_MARKERS,
-    MARKERS,
-    BarRow,
-    RidgeRow,
-    accuracy_bars,
-    margin_ridges,
-)
+from rmbench.show.report.curve_figures import MARKERS
+from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
 from rmbench.show.report.material import Material, Scores
 from rmbench.show.report.pair import contrast_part
 from rmbench.show.report.svg import Label
 from rmbench.show.report.words import cell, number, plain, slice_title
-from rmbench.show.table import AUDIT_WORDS, audit_notes, interval_text
+from rmbench.show.table import interval_text
 from rmbench.wording import counted, percent, printable
 
 __all__ = ["model_names", "part"]

@@ -8,15 +8,12 @@ from typing import Any, Final
 from rmbench.errors import RmbenchError, install
 from rmbench.files import write_text
 from rmbench.show.policy import content_policy
+from rmbench.show.site.cells import model_link, suite_link
+from rmbench.show.site.comparison_pages import comparison_pages
+from rmbench.show.site.index_page import index_page
 from rmbench.show.site.material import Site, gather_site
-from rmbench.show.site.pages import (
-    comparison_pages,
-    index_page,
-    model_link,
-    model_page,
-    suite_link,
-    suite_page,
-)
+from rmbench.show.site.model_page import model_page
+from rmbench.show.site.suite_page import suite_page
 from rmbench.wording import printable
 
 __all__ = ["Site", "build_site", "gather_site"]

@@ -14,7 +14,7 @@ from rmbench.compare.ranks import Places
 from rmbench.errors import ResultError, SuiteError, did_you_mean
 from rmbench.result.names import file_stem, safe_name
 from rmbench.result.record import Result, subset_of
-from rmbench.show.leaderboard import RANKING, Board, build_boards
+from rmbench.show.board import RANKING, Board, build_boards
 from rmbench.suite.comparison import Comparison
 from rmbench.suite.definition import Suite
 from rmbench.suite.feed import open_feed
