@@ -51,8 +51,8 @@ CREATE TABLE IF NOT EXISTS stamped (
     path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL
 );
 """
-Table = Literal["answers", "replies"]
-_CONTENT: Final[dict[Table, str]] = {"answers": "answer", "replies": "reply"}
+CacheTable = Literal["answers", "replies"]
+_CONTENT: Final[dict[CacheTable, str]] = {"answers": "answer", "replies": "reply"}
 _T = TypeVar("_T")
 _log = logging.getLogger("rmbench")
 
@@ -180,12 +180,12 @@ class Cache:
         statement = "INSERT OR REPLACE INTO runs VALUES (?, ?)"
         self._try(lambda database: database.execute(statement, packed), None)
 
-    def get_rows(self, table: Table, run: bytes) -> dict[int, Any]:
+    def get_rows(self, table: CacheTable, run: bytes) -> dict[int, Any]:
         """Return all that was kept of a run, by number, as it stands there."""
         query = f"SELECT number, {_CONTENT[table]} FROM {table} WHERE run = ?"
         return dict(self._try(lambda database: database.execute(query, (run,)).fetchall(), []))
 
-    def put_rows(self, table: Table, run: bytes, rows: Mapping[int, bytes | str]) -> None:
+    def put_rows(self, table: CacheTable, run: bytes, rows: Mapping[int, bytes | str]) -> None:
         """Keep rows of a run, all or none, in place of what stands there."""
         many = [(run, number, content) for number, content in rows.items()]
 

@@ -9,7 +9,7 @@ from rmbench.result.published import published_result
 from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.recorded import RecordedScorer, models_of, scores_by
-from rmbench.scorers.score_formats import Sides
+from rmbench.scorers.score_formats import ScoreSides
 from rmbench.scorers.score_rows import ScoreRow, read_score_rows, read_summary
 from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Contents, Feed, open_feed
@@ -61,7 +61,7 @@ def import_results(
 # --- the comparisons that were scored ------------------------------------------------------------
 
 
-def _feed_of(path: Path, scores: Mapping[str, Sides], suite: Suite, feed: Feed | None) -> Feed:
+def _feed_of(path: Path, scores: Mapping[str, ScoreSides], suite: Suite, feed: Feed | None) -> Feed:
     """Return the comparisons that have scores: of the rows at hand, or known by id alone."""
     total = suite.source.comparisons if feed is None else len(feed.contents.ids)
     if total is None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rmbench.engine import tree, units
-from rmbench.engine.packing import Row, pack
+from rmbench.engine.packing import PackedRow, pack
 
 Hide = Callable[[torch.Tensor, int], None]
 Hidden = float("-inf")
@@ -77,7 +77,9 @@ def heads_in_another_order() -> Any:
 def seeing(before: int | None) -> Callable[[], Any]:
     """Return a fault: queries see so many tokens of the row before their own; None for all."""
 
-    def parts_wrongly(row: Row, chunk: slice, like: torch.Tensor, window: Any) -> Iterator[Any]:
+    def parts_wrongly(
+        row: PackedRow, chunk: slice, like: torch.Tensor, window: Any
+    ) -> Iterator[Any]:
         for part in parts(row, chunk, like, window):
             start = part.path[-1].stop - (part.queries.stop - part.queries.start)
             first = max(0, start - (start if before is None else before))
@@ -93,7 +95,7 @@ def seeing(before: int | None) -> Callable[[], Any]:
 def moving(move: Callable[[np.ndarray[Any, Any], int], Any]) -> Callable[[], Any]:
     """Return a fault of the positions of tokens behind a prefix."""
 
-    def pack_wrongly(sequences: Any, *, row_tokens: int) -> list[Row]:
+    def pack_wrongly(sequences: Any, *, row_tokens: int) -> list[PackedRow]:
         rows = []
         for row in pack(sequences, row_tokens=row_tokens):
             position = row.position.copy()

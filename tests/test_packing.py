@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmbench.engine.packing import Row, pack, plan_batches
+from rmbench.engine.packing import PackedRow, pack, plan_batches
 
 Ints = npt.NDArray[np.int32]
 
@@ -32,12 +32,12 @@ def ints(*texts: str) -> list[Ints]:
     return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
 
 
-def visible(row: Row, query: int) -> list[int]:
+def visible(row: PackedRow, query: int) -> list[int]:
     """Return the keys that a query sees, key by key from the rule that packing states."""
     return [key for key in range(row.size) if key <= query < row.end[key]]
 
 
-def places(rows: list[Row]) -> dict[int, tuple[int, int]]:
+def places(rows: list[PackedRow]) -> dict[int, tuple[int, int]]:
     """Return the row and the branch of every sequence."""
     return {
         own.sequence: (r, b) for r, row in enumerate(rows) for b, own in enumerate(row.branches)

@@ -13,7 +13,7 @@ from scored import TOY
 from rmbench.accuracy.clusters import sample_of
 from rmbench.compare.paired import paired_difference
 from rmbench.compare.planned import expected_differences
-from rmbench.compare.power import Trial, detectable_drop
+from rmbench.compare.power import OneSidedTest, detectable_drop
 
 HARD = [37, 100, 134, 92, 47, 46]
 
@@ -25,7 +25,9 @@ def test_connors_sample_size_detects_the_drop_it_was_made_for(
     # Connor 1987: n = (z_alpha sqrt(share) + z_beta sqrt(share - drop^2))^2 / drop^2.
     z_alpha, z_beta = scipy_stats.norm.ppf([0.95, power])
     n = (z_alpha * share**0.5 + z_beta * (share - drop**2) ** 0.5) ** 2 / drop**2
-    assert detectable_drop(share, [n], weights=[1], trial=Trial(power=power)) == pytest.approx(drop)
+    assert detectable_drop(
+        share, [n], weights=[1], trial=OneSidedTest(power=power)
+    ) == pytest.approx(drop)
 
 
 @pytest.mark.parametrize("weights", [HARD, pytest.param([1.0] * 6, marks=pytest.mark.slow)])
@@ -56,7 +58,7 @@ def test_more_comparisons_or_less_discordance_detect_smaller_drops(share: float,
 def test_two_identical_results_still_need_a_few_losses() -> None:
     # With every discordant comparison lost the share is the drop itself: d^2 = z_alpha^2 d / n
     # when power is 1/2, so n d = 1.645^2 = 2.706.
-    drop = detectable_drop(0.0, [1000], weights=[1], trial=Trial(power=0.5))
+    drop = detectable_drop(0.0, [1000], weights=[1], trial=OneSidedTest(power=0.5))
     assert 1000 * drop == pytest.approx(2.7055, rel=1e-4)
 
 
@@ -75,12 +77,12 @@ def test_detectable_drop_says_what_is_wrong(
     share: npt.ArrayLike, n: npt.ArrayLike, w: npt.ArrayLike, alpha: float, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        detectable_drop(share, n, weights=w, trial=Trial(alpha))
+        detectable_drop(share, n, weights=w, trial=OneSidedTest(alpha))
 
 
 def test_the_formula_at_the_numbers_of_a_next_checkpoint_and_of_another_model() -> None:
     # (z_{1 - .01/6} + z_.8) sqrt(psi / n) with psi never below the drop, at n = 456 and 2,985.
-    trial = Trial(alpha=0.01 / 6)
+    trial = OneSidedTest(alpha=0.01 / 6)
     z = sum(scipy_stats.norm.ppf([1 - 0.01 / 6, 0.8]))
     for n, psi in ((2985, 0.05), (2985, 0.2), (456, 0.2)):
         found = detectable_drop(psi, [n], weights=[1], trial=trial)

@@ -28,7 +28,7 @@ from rmbench.scorers.registry import load_scorer
 from rmbench.show.report import gather, render_report
 from rmbench.show.report.accuracy_figure import BarRow, accuracy_bars
 from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
-from rmbench.show.report.svg import Label
+from rmbench.show.report.svg import FigureLabel
 
 
 class Page(HTMLParser):
@@ -379,7 +379,7 @@ def test_embedded_json_can_end_no_element_and_reads_back(text: str) -> None:
 def bars(names: Sequence[str], *, key: str = "f") -> str:
     item = Accuracy(accuracy=0.5, low=0.4, high=0.6, n=10, wins=5, ties=0)
     rows = [BarRow(name, "subset", [item, item], [0.7, None]) for name in names]
-    return accuracy_bars(rows, Label(key, "Bars <&>", "What they show"), width=400)
+    return accuracy_bars(rows, FigureLabel(key, "Bars <&>", "What they show"), width=400)
 
 
 def test_a_figure_is_an_image_with_a_name_and_a_description() -> None:
@@ -400,7 +400,7 @@ def test_a_figure_has_only_what_the_policy_lets_through() -> None:
 
 def test_every_colour_is_one_of_the_page_s() -> None:
     ridges = margin_ridges(
-        [RidgeRow("a", np.array([-2.0, 0.0, 0.0, 1.0, 3.0]))], Label("r", "t", "d"), width=400
+        [RidgeRow("a", np.array([-2.0, 0.0, 0.0, 1.0, 3.0]))], FigureLabel("r", "t", "d"), width=400
     )
     for source in (bars(["a"]), ridges):
         colours = set(re.findall(r'(?:fill|stroke)="([^"]*)"', source))
@@ -421,7 +421,7 @@ def test_any_name_stands_in_a_figure_as_text(name: str) -> None:
 def test_margins_that_are_all_equal_can_be_drawn() -> None:
     for value in (0.0, 2.5, -1e30):
         rows = [RidgeRow("a", np.array([value]))]
-        ElementTree.fromstring(margin_ridges(rows, Label("r", "t", "d"), width=400))
+        ElementTree.fromstring(margin_ridges(rows, FigureLabel("r", "t", "d"), width=400))
 
 
 def test_the_same_rows_make_the_same_figure() -> None:

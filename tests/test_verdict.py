@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rmbench.scorers.verdict import Sample, Verdict, is_bounded, read
+from rmbench.scorers.verdict import Reply, VerdictRule, is_bounded, read
 
 MARKS = r"\[\[([ABC])\]\]"
 
 
 def said(text: str, count: int = 2, **verdict: Any) -> Any:
-    return read(Verdict(**{"pattern": MARKS} | verdict), Sample(text=text), count)
+    return read(VerdictRule(**{"pattern": MARKS} | verdict), Reply(text=text), count)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_the_last_of_several_marks_counts_where_the_file_says_so() -> None:
 
 
 def test_a_reply_that_was_cut_off_or_refused_is_called_so() -> None:
-    verdict = Verdict(pattern=MARKS)
-    assert read(verdict, Sample(text="[[A]]", finish="length"), 2) == "cut off"
-    assert read(verdict, Sample(text="", finish="content_filter"), 2) == "refused"
-    assert read(verdict, Sample(text="", finish="refusal"), 2) == "refused"
+    verdict = VerdictRule(pattern=MARKS)
+    assert read(verdict, Reply(text="[[A]]", finish="length"), 2) == "cut off"
+    assert read(verdict, Reply(text="", finish="content_filter"), 2) == "refused"
+    assert read(verdict, Reply(text="", finish="refusal"), 2) == "refused"
 
 
 @pytest.mark.parametrize(
@@ -86,27 +86,27 @@ def test_a_rating_is_a_number(rating: str) -> None:
     assert said('{"score": 7.5}', count=1, pattern=None, json="score") == (7.5,)
 
 
-def tops(**probabilities: float) -> Sample:
+def tops(**probabilities: float) -> Reply:
     listed = [(token, math.log(share)) for token, share in probabilities.items()]
-    return Sample(text="", finish="length", tops=tuple(listed))
+    return Reply(text="", finish="length", tops=tuple(listed))
 
 
 def test_probabilities_of_the_labels_are_compared() -> None:
-    verdict = Verdict(tokens={"A": 1, "B": 2})
-    sample = Sample(
+    verdict = VerdictRule(tokens={"A": 1, "B": 2})
+    sample = Reply(
         text="A",
         finish="length",
         tops=(("A", math.log(0.5)), (" A", math.log(0.1)), ("B", math.log(0.2))),
     )
     assert read(verdict, sample, 2) == pytest.approx((0.75, 0.25))
     assert not is_bounded(verdict, sample)
-    rated = Verdict(tokens={"Yes": 1, "No": 0})
+    rated = VerdictRule(tokens={"Yes": 1, "No": 0})
     assert read(rated, tops(Yes=0.6, No=0.2), 1) == pytest.approx((0.75,))
     assert read(verdict, tops(Hello=0.9), 2) == "unreadable"
 
 
 def test_a_missing_label_is_taken_at_the_most_it_can_have() -> None:
-    verdict = Verdict(tokens={"A": 1, "B": 2})
+    verdict = VerdictRule(tokens={"A": 1, "B": 2})
     sample = tops(A=0.6, x=0.3, y=0.1)
     assert read(verdict, sample, 2) == pytest.approx((0.6 / 0.7, 0.1 / 0.7))
     assert is_bounded(verdict, sample)
@@ -124,10 +124,10 @@ def test_a_missing_label_is_taken_at_the_most_it_can_have() -> None:
 )
 def test_what_says_no_one_way_is_refused(verdict: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Verdict(**verdict)
+        VerdictRule(**verdict)
 
 
 def test_a_sample_is_kept_and_read_back() -> None:
-    sample = Sample(text="x", thought="t", finish="length", tokens=(3, 4), tops=(("A", -0.5),))
-    assert Sample.unpacked(sample.packed()) == sample
-    assert Sample(text="x").packed() == {"text": "x"}
+    sample = Reply(text="x", thought="t", finish="length", tokens=(3, 4), tops=(("A", -0.5),))
+    assert Reply.unpacked(sample.packed()) == sample
+    assert Reply(text="x").packed() == {"text": "x"}

@@ -13,7 +13,7 @@ import torch
 
 from rmbench.engine.reading import Reading, Reward
 from rmbench.engine.scoring import Engine
-from rmbench.engine.workers import Job
+from rmbench.engine.workers import ModelSource
 from rmbench.errors import ScorerError
 
 
@@ -48,7 +48,7 @@ def sequences() -> list[Any]:
 
 
 def engine(count: int, **changes: Any) -> Engine:
-    job = Job(
+    job = ModelSource(
         **{"load": load, "read": read, "devices": ("cpu",) * (count - 1), "threads": 1} | changes
     )
     return Engine(load("cpu"), batch_tokens=64, job=job)

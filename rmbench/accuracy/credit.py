@@ -14,9 +14,9 @@ from rmbench.suite.definition import Credit, Suite
 
 __all__ = [
     "RULES",
+    "CreditRule",
     "Outcome",
     "Outcomes",
-    "Rule",
     "answers_for",
     "check_answers",
     "credit",
@@ -131,7 +131,7 @@ def _outcome(earned: float, tied: bool) -> Outcome | None:
     return None if earned != earned else Outcome(earned, tied)
 
 
-class Rule(NamedTuple):
+class CreditRule(NamedTuple):
     """A rule of credit.
 
     Attributes:
@@ -333,11 +333,11 @@ def _rank(block: Block, _: Credit) -> tuple[Credits, Ties]:
     return 1.0 / (1.0 + ahead), (block.rejected == best).any(axis=1)
 
 
-RULES: Final[dict[str, Rule]] = {
-    "pair": Rule(_pair, "margins"),
-    "best-of": Rule(_best_of, "margins"),
-    "all-of": Rule(_all_of, "margins"),
-    "all-pairs": Rule(_all_pairs, "margins"),
-    "rank": Rule(_rank, "rewards"),
-    "styles": Rule(_all_pairs, "margins"),
+RULES: Final[dict[str, CreditRule]] = {
+    "pair": CreditRule(_pair, "margins"),
+    "best-of": CreditRule(_best_of, "margins"),
+    "all-of": CreditRule(_all_of, "margins"),
+    "all-pairs": CreditRule(_all_pairs, "margins"),
+    "rank": CreditRule(_rank, "rewards"),
+    "styles": CreditRule(_all_pairs, "margins"),
 }

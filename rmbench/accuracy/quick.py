@@ -21,7 +21,7 @@ __all__ = ["allocate", "open_part", "quick_sample"]
 
 # With one comparison a subset could not tell how far its comparisons differ.
 LEAST: Final = 2
-Unit = tuple[int, ...]
+ClusterKey = tuple[int, ...]
 
 
 def open_part(suite: Suite, *, data: str | None = None, part: Part | None = None) -> Feed:
@@ -123,7 +123,7 @@ def _offer(
     return -gain, n, name
 
 
-def _units(suite: Suite, contents: Contents) -> dict[str, list[Unit]]:
+def _units(suite: Suite, contents: Contents) -> dict[str, list[ClusterKey]]:
     """Return what can be chosen of each subset: single comparisons, or pairs of rule ``ties``."""
     found: dict[str, dict[str, list[int]]] = {}
     is_paired = {name: suite.credit.of(name).rule == "ties" for name in set(contents.subsets)}
@@ -141,14 +141,14 @@ def _digest(unit: tuple[str, list[int]]) -> bytes:
 
 
 def _choose(
-    units: Mapping[str, Sequence[Unit]], numbers: Mapping[str, int], clusters: Sequence[int]
-) -> list[Unit]:
+    units: Mapping[str, Sequence[ClusterKey]], numbers: Mapping[str, int], clusters: Sequence[int]
+) -> list[ClusterKey]:
     """Return the units of each subset: those of prompts that are not in the sample yet first."""
-    chosen: list[Unit] = []
+    chosen: list[ClusterKey] = []
     seen: set[int] = set()
     for name, found in units.items():
-        fresh: list[Unit] = []
-        rest: list[Unit] = []
+        fresh: list[ClusterKey] = []
+        rest: list[ClusterKey] = []
         for unit in found:
             prompts = {clusters[number] for number in unit}
             is_fresh = len(fresh) < numbers[name] and seen.isdisjoint(prompts)

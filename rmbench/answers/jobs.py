@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from rmbench.errors import SuiteError
-from rmbench.suite.toml import Table, read_model, read_toml
+from rmbench.suite.toml import TomlTable, read_model, read_toml
 
 __all__ = ["Job", "Sweep", "read_sweep"]
 
 
-class SweptModel(Table):
+class SweptModel(TomlTable):
     """One model of a sweep, as ``[[models]]`` states it."""
 
     model: str
@@ -40,7 +40,7 @@ class SweptModel(Table):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Sweep(Table):
+class Sweep(TomlTable):
     """A sweep as its file states it."""
 
     models: list[SweptModel] = Field(min_length=1)

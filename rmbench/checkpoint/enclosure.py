@@ -22,7 +22,7 @@ import numpy as np
 
 from rmbench.checkpoint.child import MARK_BYTES, Failure
 
-__all__ = ["MAX_SECONDS", "Answer", "Child", "Job", "lease", "prepare"]
+__all__ = ["MAX_SECONDS", "Child", "TextAnswer", "TextTask", "lease", "prepare"]
 
 MAX_SECONDS: Final = 5.0
 """Of processor time for a few hundred conversations, beside what their length takes."""
@@ -32,7 +32,7 @@ _START: Final = (
 )
 
 
-class Job(NamedTuple):
+class TextTask(NamedTuple):
     """What to do with some texts.
 
     Attributes:
@@ -52,7 +52,7 @@ class Job(NamedTuple):
     split_special: bool = False
 
 
-class Answer(NamedTuple):
+class TextAnswer(NamedTuple):
     """What came of a job.
 
     Attributes:
@@ -96,7 +96,7 @@ class Child:
             process.wait()
             self._errors.close()
 
-    def send(self, job: Job) -> None:
+    def send(self, job: TextTask) -> None:
         """Hand over a job; ``receive`` must follow before the next one.
 
         Raises:
@@ -112,7 +112,7 @@ class Child:
         except OSError:
             raise self._ended() from None
 
-    def receive(self) -> Answer:
+    def receive(self) -> TextAnswer:
         """Wait for the answer to the job that was sent.
 
         Raises:
@@ -142,7 +142,7 @@ class Child:
         return Failure(stage or "template", int(number or 0), _why(code, said))
 
 
-def _characters(job: Job) -> int:
+def _characters(job: TextTask) -> int:
     """Return how long the messages of a job are; 0 where they are ready texts."""
     if job.template is None:
         return 0
@@ -158,15 +158,17 @@ def _why(code: int, said: Sequence[str]) -> str:
     return f"its process ended ({ending}{': ' + said[-1] if said else ''})"
 
 
-def _unpack(header: Mapping[str, Any], payload: bytes) -> Answer:
+def _unpack(header: Mapping[str, Any], payload: bytes) -> TextAnswer:
     notes = [(int(number), str(loss)) for number, loss in header["notes"]]
     sizes = header["sizes"]
     ends = list(accumulate(sizes))
     if header["kind"] == "ids":
         ids = np.frombuffer(payload, np.int32)
-        return Answer([], [ids[end - n : end] for n, end in zip(sizes, ends, strict=True)], notes)
+        return TextAnswer(
+            [], [ids[end - n : end] for n, end in zip(sizes, ends, strict=True)], notes
+        )
     parts = [payload[end - n : end] for n, end in zip(sizes, ends, strict=True)]
-    return Answer([part.decode("utf-8", "surrogatepass") for part in parts], [], notes)
+    return TextAnswer([part.decode("utf-8", "surrogatepass") for part in parts], [], notes)
 
 
 MOST: Final = 4

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.checkpoint.chat import Template, Tokenizer, load_template, with_format
-from rmbench.checkpoint.enclosure import Answer, lease
+from rmbench.checkpoint.enclosure import TextAnswer, lease
 from rmbench.checkpoint.writing import Way, render, render_prompt, told
 from rmbench.checkpoint.written import LEFT_OUT
 from rmbench.errors import ScorerError
@@ -121,7 +121,7 @@ class Encoder:
                 yield self._add(chunk, answer)
                 chunk = following
 
-    def _add(self, chunk: Sequence[Conversation], answer: Answer) -> list[Ids | None]:
+    def _add(self, chunk: Sequence[Conversation], answer: TextAnswer) -> list[Ids | None]:
         for number, loss in answer.notes:
             self._altered[loss] += 1
             self._first.setdefault(loss, chunk[number].name)

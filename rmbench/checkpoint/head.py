@@ -17,7 +17,7 @@ from torch import nn
 from rmbench.checkpoint.stored import Stored, Tensor
 
 __all__ = [
-    "Found",
+    "FoundHead",
     "Headed",
     "Layer",
     "build_head",
@@ -61,7 +61,7 @@ class Layer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundHead:
     """What stands in the weights besides the backbone.
 
     Attributes:
@@ -85,7 +85,7 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in name.split("."))
 
 
-def find_parts(backbone: Any, stored: Stored) -> Found | None:
+def find_parts(backbone: Any, stored: Stored) -> FoundHead | None:
     """Return what stands in the weights besides the backbone; None where the backbone does not.
 
     Args:
@@ -110,7 +110,7 @@ def find_parts(backbone: Any, stored: Stored) -> Found | None:
         for name, tensor in stored.tensors.items()
         if not is_spare(name) and not any(name.startswith(f"{part}.") for part in inside)
     }
-    return Found(prefix, *find_layers(rest))
+    return FoundHead(prefix, *find_layers(rest))
 
 
 def _endings(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM
 
 from rmbench.checkpoint.explain import foreign
-from rmbench.checkpoint.head import Found, Headed, Layer, build_head, find_layers, find_parts
+from rmbench.checkpoint.head import FoundHead, Headed, Layer, build_head, find_layers, find_parts
 from rmbench.checkpoint.loading import build_skeleton, check_loading, from_pretrained, some
 from rmbench.checkpoint.opening import Checkpoint
 from rmbench.checkpoint.stored import Stored, read_header
@@ -92,7 +92,7 @@ def _is_normaliser(name: str) -> bool:
 
 
 def _choose(
-    checkpoint: Checkpoint, stored: Stored, found: Found
+    checkpoint: Checkpoint, stored: Stored, found: FoundHead
 ) -> tuple[Sequence[Layer], Mapping[str, Path]]:
     """Return the layers of the head, and the file of each of their weights.
 

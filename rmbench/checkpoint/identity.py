@@ -79,7 +79,7 @@ def name_models(models: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def file_digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -109,7 +109,7 @@ def _auto_map(path: Path) -> Any:
     return settings.get("auto_map") if isinstance(settings, dict) else None
 
 
-def digest_folder(folder: Path, digest: Callable[[Path], str] = file_digest) -> str:
+def digest_folder(folder: Path, digest: Callable[[Path], str] = sha256_of) -> str:
     """Return ``sha256:`` and a digest of a local model: configuration, weights, tokenizer, code.
 
     Args:

@@ -111,7 +111,7 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
     if adapter is not None:
         where, base_commit = _locate_base(adapter, place)
     folder = Path(where)
-    check_folder(own, folder, place)
+    check_model_folder(own, folder, place)
     stated = read_json(folder / "config.json")
     refuse(check_values(stated), place)
     for home in dict.fromkeys((own, folder)):
@@ -207,7 +207,7 @@ def _locate(model: str, options: ModelOptions) -> tuple[str, str, str | None]:
     return where, name, None
 
 
-def check_folder(own: Path, folder: Path, place: str) -> None:
+def check_model_folder(own: Path, folder: Path, place: str) -> None:
     """Refuse a folder that cannot hold one whole model, before anything is read from it.
 
     Args:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rmbench.errors import ScorerError, SuiteError
 from rmbench.suite.shape import Texts
-from rmbench.suite.toml import Table, read_model
+from rmbench.suite.toml import TomlTable, read_model
 
 __all__ = ["BESIDE", "Reader", "find_reader"]
 
@@ -16,7 +16,7 @@ BESIDE: Final = "reader.toml"
 MAX_BYTES: Final = 100_000
 
 
-class Reader(Table):
+class Reader(TomlTable):
     """Where a reward is read; every field left out is what the model's files say.
 
     Attributes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rmbench.checkpoint.chat import Template, Tokenizer
 from rmbench.checkpoint.child import Failure
-from rmbench.checkpoint.enclosure import Answer, Child, Job, lease
+from rmbench.checkpoint.enclosure import Child, TextAnswer, TextTask, lease
 from rmbench.checkpoint.written import losses
 from rmbench.errors import ScorerError, enclosed
 from rmbench.suite.comparison import Conversation, Message
@@ -107,7 +107,7 @@ def write_text(source: str, variables: Mapping[str, Any]) -> str:
         Failure: it fails, or passes a limit.
     """
     with lease() as child:
-        return _run(Job([[]], source, variables), child).texts[0]
+        return _run(TextTask([[]], source, variables), child).texts[0]
 
 
 def with_parts(template: Template, tokenizer: Tokenizer) -> Template:
@@ -140,13 +140,15 @@ def token_ids(
         source = _source(tokenizer, child)
         if source is None:
             return _by_own_code(texts, tokenizer, add_special=add_special)
-        return _run(_with_tokenizer(Job(texts), tokenizer, source, add_special), child).sequences
+        return _run(
+            _with_tokenizer(TextTask(texts), tokenizer, source, add_special), child
+        ).sequences
 
 
 def library_ids(texts: Sequence[str], source: str) -> list[Ids]:
     """Return the ids that a tokenizer's JSON gives, special tokens aside; as ``token_ids``."""
     with _nameless(texts, "tokenizer.json") as child:
-        return _run(Job(texts, tokenizer=source), child).sequences
+        return _run(TextTask(texts, tokenizer=source), child).sequences
 
 
 @contextmanager
@@ -194,7 +196,7 @@ class Way:
             }
             self.variables |= tokenizer.special_tokens_map
 
-    def texts(self, conversations: Sequence[Conversation], child: Child) -> Answer:
+    def texts(self, conversations: Sequence[Conversation], child: Child) -> TextAnswer:
         """Return rendered conversations.
 
         Raises:
@@ -202,7 +204,7 @@ class Way:
         """
         return self._ready(conversations) or _run(self._job(conversations), child)
 
-    def send(self, conversations: Sequence[Conversation], child: Child) -> Answer | None:
+    def send(self, conversations: Sequence[Conversation], child: Child) -> TextAnswer | None:
         """Hand conversations to the child; or return what came of them where it has no part."""
         source = _source(self.tokenizer, child)
         ready = self._ready(conversations)
@@ -210,18 +212,18 @@ class Way:
             answer = ready or _run(self._job(conversations), child)
             ids = self._by_own_code(answer.texts)
             return answer._replace(texts=[], sequences=ids)
-        job = Job(ready.texts) if ready else self._job(conversations)
+        job = TextTask(ready.texts) if ready else self._job(conversations)
         child.send(_with_tokenizer(job, self.tokenizer, source, self.template.text is None))
         return None
 
-    def _job(self, conversations: Sequence[Conversation]) -> Job:
+    def _job(self, conversations: Sequence[Conversation]) -> TextTask:
         messages = [self._messages(conversation) for conversation in conversations]
-        return Job(messages, self.template.text, self.variables)
+        return TextTask(messages, self.template.text, self.variables)
 
-    def _ready(self, conversations: Sequence[Conversation]) -> Answer | None:
+    def _ready(self, conversations: Sequence[Conversation]) -> TextAnswer | None:
         """Return texts that no template writes; None where one does."""
         if self.template.text is None:
-            return Answer([_joined(conversation) for conversation in conversations], [], [])
+            return TextAnswer([_joined(conversation) for conversation in conversations], [], [])
         if not self.is_own:
             return None
         if self.template.date is not None:
@@ -229,7 +231,7 @@ class Way:
             raise Failure("template", 0, finding)
         return self._own(conversations)
 
-    def _own(self, conversations: Sequence[Conversation]) -> Answer:
+    def _own(self, conversations: Sequence[Conversation]) -> TextAnswer:
         """Return what a tokenizer's own code writes; it runs with ``--trust-remote-code`` alone."""
         texts, notes = [], []
         for number, conversation in enumerate(conversations):
@@ -243,7 +245,7 @@ class Way:
                 )
             texts.append(text)
             notes += [(number, loss) for loss in losses(messages, text)]
-        return Answer(texts, [], notes)
+        return TextAnswer(texts, [], notes)
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         if self.awaits_answer:
@@ -282,12 +284,14 @@ def _joined(conversation: Conversation) -> str:
     return conversation.prompt[0].content + conversation.response
 
 
-def _run(job: Job, child: Child) -> Answer:
+def _run(job: TextTask, child: Child) -> TextAnswer:
     child.send(job)
     return child.receive()
 
 
-def _with_tokenizer(job: Job, tokenizer: Tokenizer, source: str, add_special: bool) -> Job:
+def _with_tokenizer(
+    job: TextTask, tokenizer: Tokenizer, source: str, add_special: bool
+) -> TextTask:
     split = bool(getattr(tokenizer, "split_special_tokens", False))
     return job._replace(tokenizer=source, add_special=add_special, split_special=split)
 
@@ -334,7 +338,9 @@ def _find_source(tokenizer: Any, child: Child) -> str | None:
         return None
     source: str = backend.to_str()
     for add_special in (False, True):  # in the child first, which may not survive it
-        (found,) = _run(Job([_PROBE], tokenizer=source, add_special=add_special), child).sequences
+        (found,) = _run(
+            TextTask([_PROBE], tokenizer=source, add_special=add_special), child
+        ).sequences
         (own,) = _by_own_code([_PROBE], tokenizer, add_special=add_special)
         if own.tolist() != found.tolist():
             return None

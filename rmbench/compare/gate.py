@@ -10,9 +10,9 @@ from rmbench.compare.family import holm, max_t
 from rmbench.compare.verdict import Verdict
 from rmbench.errors import ResultError
 
-__all__ = ["Finding", "Gate", "Limits", "Outcome", "check"]
+__all__ = ["Finding", "Gate", "GateOutcome", "Limits", "check"]
 
-Outcome = Literal["worse", "not worse", "cannot tell", "not comparable"]
+GateOutcome = Literal["worse", "not worse", "cannot tell", "not comparable"]
 POWER: Final = 0.8
 
 
@@ -54,7 +54,7 @@ class Finding:
     """
 
     verdict: Verdict
-    outcome: Outcome
+    outcome: GateOutcome
     p_value: float | None
     lowest: float | None
     detectable: float | None
@@ -80,7 +80,7 @@ class Gate:
     new_ties: int | None = None
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GateOutcome:
         """``worse`` if any row is, else ``cannot tell`` if any is, else ``not worse``."""
         found = {finding.outcome for finding in self.findings}
         if "worse" in found:
@@ -199,7 +199,9 @@ def _finding(
     )
 
 
-def _judge(estimate: float, p_value: float, lowest: float, limits: Limits) -> tuple[Outcome, str]:
+def _judge(
+    estimate: float, p_value: float, lowest: float, limits: Limits
+) -> tuple[GateOutcome, str]:
     points = -100.0 * estimate
     # A drop that is the limit but for rounding is within it.
     if limits.max_drop is not None and points > limits.max_drop + 1e-9:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.accuracy.clusters import expected_design, sample_of
-from rmbench.compare.power import Trial, detectable_drop
+from rmbench.compare.power import OneSidedTest, detectable_drop
 from rmbench.compare.verdict import slices_of
 from rmbench.suite.definition import Suite
 
@@ -65,7 +65,11 @@ def expected_differences(
     try:
         found = [
             detectable_drop(
-                share, sample.counts, weights=sample.weights, trial=Trial(0.025), design=design
+                share,
+                sample.counts,
+                weights=sample.weights,
+                trial=OneSidedTest(0.025),
+                design=design,
             )
             for share in (NEXT_CHECKPOINT, ANOTHER_MODEL)
         ]

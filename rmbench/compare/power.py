@@ -13,12 +13,12 @@ import numpy.typing as npt
 from rmbench.accuracy.intervals import Floats, as_floats, normalised
 from rmbench.compare.paired import bisect
 
-__all__ = ["Trial", "detectable_drop"]
+__all__ = ["OneSidedTest", "detectable_drop"]
 
 _NORMAL: Final = NormalDist()
 
 
-class Trial(NamedTuple):
+class OneSidedTest(NamedTuple):
     """A one-sided test: its size, and its chance to find what is there."""
 
     alpha: float = 0.05
@@ -30,7 +30,7 @@ def detectable_drop(
     counts: npt.ArrayLike,
     *,
     weights: npt.ArrayLike,
-    trial: Trial | None = None,
+    trial: OneSidedTest | None = None,
     design: float = 1.0,
 ) -> float:
     """Return the smallest drop that a paired one-sided test would find with the given power.
@@ -58,7 +58,7 @@ def detectable_drop(
     paired-sample design, Biometrics 43:207-211, with the weighted mean's variance summed over
     strata, times the design effect, and solved for the difference.
     """
-    alpha, power = trial or Trial()
+    alpha, power = trial or OneSidedTest()
     n = as_floats("counts", counts)
     w = normalised(as_floats("weights", weights))
     shares = np.asarray(discordance, dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from rmbench.accuracy.aggregate import average_weights, section_weights
 from rmbench.accuracy.intervals import Floats
 from rmbench.compare.paired import Difference
-from rmbench.compare.power import Trial, detectable_drop
+from rmbench.compare.power import OneSidedTest, detectable_drop
 from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
 
@@ -71,7 +71,7 @@ class Verdict:
                 self.discordance,
                 self.counts,
                 weights=self.weights,
-                trial=Trial(alpha, power),
+                trial=OneSidedTest(alpha, power),
                 design=max(self.difference.design, 1e-6),
             )
         except ValueError:  # so few comparisons that even losing all of them could be chance

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from rmbench.engine.packing import Row
+from rmbench.engine.packing import PackedRow
 
-__all__ = ["Group", "Kernel", "attend", "choose_kernel", "group_branches", "is_fit"]
+__all__ = ["BranchGroup", "Kernel", "attend", "choose_kernel", "group_branches", "is_fit"]
 
 WIDEST_HEAD: Final = 256
 """The kernel's own limit; it also wants a multiple of 8."""
@@ -27,7 +27,7 @@ COPIES: Final = 2
 each branch that goes on from them, which must not take more memory than the layers' own states."""
 
 
-class Group(NamedTuple):
+class BranchGroup(NamedTuple):
     """Neighbouring branches of a row whose attention one call computes."""
 
     queries: slice
@@ -45,7 +45,7 @@ class Group(NamedTuple):
 class Call(NamedTuple):
     """What one call of a kernel is given besides queries, keys and values."""
 
-    group: Group
+    group: BranchGroup
     scaling: float | None
     window: int | None
     """How many tokens a query sees, itself included; None for all of its path."""
@@ -142,7 +142,7 @@ def is_fit(query: torch.Tensor, value: torch.Tensor) -> bool:
     return width % 8 == 0 and value.shape[-1] == width <= WIDEST_HEAD
 
 
-def group_branches(row: Row, chunk: slice, device: torch.device) -> list[Group]:
+def group_branches(row: PackedRow, chunk: slice, device: torch.device) -> list[BranchGroup]:
     """Return the branches of a row that have tokens in a chunk, in groups of one call each."""
     groups = []
     limit = COPIES * (chunk.stop - chunk.start)
@@ -158,7 +158,7 @@ def group_branches(row: Row, chunk: slice, device: torch.device) -> list[Group]:
     return [*groups, _group(part, start, device)]
 
 
-def _paths(row: Row, chunk: slice) -> Iterator[tuple[int, list[slice]]]:
+def _paths(row: PackedRow, chunk: slice) -> Iterator[tuple[int, list[slice]]]:
     """Yield for each branch its number of queries in the chunk, and the places of its keys."""
     for number, branch in enumerate(row.branches):
         start = max(branch.offset, chunk.start)
@@ -167,11 +167,11 @@ def _paths(row: Row, chunk: slice) -> Iterator[tuple[int, list[slice]]]:
             yield stop - start, [*row.prefix(number), slice(branch.offset, stop)]
 
 
-def _group(part: list[tuple[int, list[slice]]], start: int, device: torch.device) -> Group:
+def _group(part: list[tuple[int, list[slice]]], start: int, device: torch.device) -> BranchGroup:
     queries = np.array([count for count, _ in part])
     keys = np.array([sum(piece.stop - piece.start for piece in path) for _, path in part])
     places = [np.arange(piece.start, piece.stop) for _, path in part for piece in path]
-    return Group(
+    return BranchGroup(
         queries=slice(start, start + int(queries.sum())),
         keys=torch.from_numpy(np.concatenate(places)).to(device),
         query_ends=_ends(queries, device),
@@ -187,7 +187,7 @@ def _ends(sizes: Any, device: torch.device) -> torch.Tensor:
 def attend(
     kernel: Kernel,
     states: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    groups: list[Group],
+    groups: list[BranchGroup],
     *,
     scaling: float | None,
     window: int | None,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from rmbench.engine.reading import Ask, Places, find_backbone
+from rmbench.engine.reading import Ask, TokenPlaces, find_backbone
 
 __all__ = ["Finish", "Logits", "log_probabilities"]
 
@@ -47,7 +47,7 @@ class Logits:
         self.reads_states = self.backbone is not None
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def places(self, ask: Ask) -> Places:
+    def places(self, ask: Ask) -> TokenPlaces:
         """Return where a sequence is read."""
         assert ask.places is not None, "places are given"
         return ask.places

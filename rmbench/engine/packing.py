@@ -53,7 +53,7 @@ class Branch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PackedRow:
     """Sequences laid out as prefix trees, one after the other, in depth-first order.
 
     Query q sees key k if and only if k <= q < end[k]: each token sees its own sequence up to
@@ -160,7 +160,7 @@ def window_sizes() -> Iterator[int]:
         size = min(2 * size, LAST_WINDOW)
 
 
-def pack(sequences: Sequence[Ints], *, row_tokens: int) -> list[Row]:
+def pack(sequences: Sequence[Ints], *, row_tokens: int) -> list[PackedRow]:
     """Lay sequences out in rows in which shared prefixes stand once.
 
     A row holds neighbours in sorted order, cut where the least is lost: where a cut separates two
@@ -253,14 +253,14 @@ def _branches(order: Sequence[int], lengths: Longs, shared: Longs) -> tuple[Bran
     return tuple(branches)
 
 
-def _lay_out(ordered: Sequence[Ints], branches: tuple[Branch, ...]) -> Row:
+def _lay_out(ordered: Sequence[Ints], branches: tuple[Branch, ...]) -> PackedRow:
     own = [one[b.depth :] for one, b in zip(ordered, branches, strict=True)]
     tokens = np.concatenate(own).astype(np.int32, copy=False)
     start = np.array([b.depth - b.offset for b in branches], dtype=np.int32)
     length = [b.length for b in branches]
     position = np.arange(tokens.size, dtype=np.int32) + np.repeat(start, length)
     end = _ends(tokens.size, branches)
-    return Row(tokens=tokens, position=position, end=end, branches=branches)
+    return PackedRow(tokens=tokens, position=position, end=end, branches=branches)
 
 
 def _ends(size: int, branches: tuple[Branch, ...]) -> Ints:

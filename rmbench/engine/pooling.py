@@ -11,7 +11,7 @@ from rmbench.errors import ScorerError
 
 __all__ = ["with_pooling"]
 
-Rule = Callable[[torch.Tensor, torch.Tensor, int | None], torch.Tensor]
+PoolingRule = Callable[[torch.Tensor, torch.Tensor, int | None], torch.Tensor]
 
 
 def with_pooling(model: Any, pooling: str, *, eos: int | None, name: str) -> Any:
@@ -95,4 +95,4 @@ def _first_eos(ids: torch.Tensor, mask: torch.Tensor, eos: int | None) -> torch.
     return torch.where(before >= 0, before, _last(ids, mask, eos))
 
 
-RULES: Final[dict[str, Rule]] = {"last": _last, "first-eos": _first_eos}
+RULES: Final[dict[str, PoolingRule]] = {"last": _last, "first-eos": _first_eos}

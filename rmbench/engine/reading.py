@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Ids = npt.NDArray[np.int32]
-Places = npt.NDArray[np.int64]
+TokenPlaces = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class Ask:
     """
 
     ids: Ids
-    places: Places | None = None
+    places: TokenPlaces | None = None
     targets: Ids | None = None
 
     @property
@@ -68,7 +68,7 @@ class Reading(Protocol):
     heads: list[nn.Linear]
     is_batched: bool
 
-    def places(self, ask: Ask) -> Places:
+    def places(self, ask: Ask) -> TokenPlaces:
         """Return where a sequence is read, shape (places,)."""
 
     def values(self, states: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
@@ -152,7 +152,7 @@ class Reward:
         self.backbone = find_backbone(model) if self.readout is None else self.readout.backbone
         self.heads = [head for head in find_heads(model) if head.out_features == 1]
 
-    def places(self, ask: Ask) -> Places:
+    def places(self, ask: Ask) -> TokenPlaces:
         """Return the one place at which the model reads."""
         assert self.readout is not None, "only asked of models that read one place"
         return np.array([read_place(self.model, self.readout, ask.ids)])

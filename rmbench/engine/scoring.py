@@ -27,13 +27,13 @@ from rmbench.engine.proof import Proof, prove
 from rmbench.engine.reading import Ask, Reading, Reward
 from rmbench.engine.units import Planner, Unit, too_long
 from rmbench.engine.ways import Pending, Values, Ways, plain_attention
-from rmbench.engine.workers import Job, Workers
+from rmbench.engine.workers import ModelSource, Workers
 
-__all__ = ["Engine", "Kept", "Progress", "Scoring", "device_name"]
+__all__ = ["Engine", "Kept", "Scoring", "TokensDone", "device_name"]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[int], None]
+TokensDone = Callable[[int], None]
 """Called after every batch with the tokens done so far, of all that were given."""
 
 _T = TypeVar("_T")
@@ -105,10 +105,10 @@ class Engine:
         model: Any,
         *,
         batch_tokens: int | None = None,
-        progress: Progress | None = None,
+        progress: TokensDone | None = None,
         kept: Kept | None = None,
         reading: Reading | None = None,
-        job: Job | None = None,
+        job: ModelSource | None = None,
     ) -> None:
         self.model = model
         self.device = torch.device(model.device)

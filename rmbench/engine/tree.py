@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from rmbench.engine.kernels import Group, Kernel, attend, group_branches, is_fit
-from rmbench.engine.packing import Row
+from rmbench.engine.kernels import BranchGroup, Kernel, attend, group_branches, is_fit
+from rmbench.engine.packing import PackedRow
 
 __all__ = ["UnsupportedAttentionError", "check_layers", "tree_chunks"]
 
@@ -64,7 +64,7 @@ class _TreeAttention:
     """Called by every layer in turn; ``open`` and ``load`` say for which row and chunk."""
 
     def __init__(self) -> None:
-        self.row: Row | None = None
+        self.row: PackedRow | None = None
         self.kernel: Kernel | None = None
         self.chunk = slice(0, 0)
         self.layer = self.windowed = 0
@@ -72,9 +72,9 @@ class _TreeAttention:
         self.kept: list[_States] = []
         # By device, since layers may be spread over several, and by window.
         self.parts: dict[tuple[torch.device, int | None], list[_Part]] = {}
-        self.groups: dict[torch.device, list[Group]] = {}
+        self.groups: dict[torch.device, list[BranchGroup]] = {}
 
-    def open(self, row: Row, kernel: Kernel | None) -> None:
+    def open(self, row: PackedRow, kernel: Kernel | None) -> None:
         """Prepare for a row; keys and values of its chunks are kept until it is done."""
         self.row, self.kernel, self.kept = row, kernel, []
         self.longest = max(branch.depth + branch.length for branch in row.branches)
@@ -119,7 +119,9 @@ class _TreeAttention:
             window = None
         return _Rule(scaling, window, extra.get("softcap"))
 
-    def _at_once(self, row: Row, query: torch.Tensor, states: _States, rule: _Rule) -> torch.Tensor:
+    def _at_once(
+        self, row: PackedRow, query: torch.Tensor, states: _States, rule: _Rule
+    ) -> torch.Tensor:
         assert self.kernel is not None, "only called with a kernel"
         if rule.softcap is not None or not is_fit(query, states[1]):
             raise UnsupportedAttentionError("a soft cap, or heads of a width without kernel")
@@ -130,7 +132,7 @@ class _TreeAttention:
         return attend(self.kernel, given, groups, scaling=rule.scaling, window=rule.window)
 
     def _by_branch(
-        self, row: Row, query: torch.Tensor, states: _States, rule: _Rule
+        self, row: PackedRow, query: torch.Tensor, states: _States, rule: _Rule
     ) -> torch.Tensor:
         kind = (query.device, rule.window)
         if kind not in self.parts:
@@ -204,7 +206,7 @@ def _attend_capped(
     return weights.to(query.dtype) @ value
 
 
-def _parts(row: Row, chunk: slice, like: torch.Tensor, window: int | None) -> Iterator[_Part]:
+def _parts(row: PackedRow, chunk: slice, like: torch.Tensor, window: int | None) -> Iterator[_Part]:
     """Yield what is computed of a chunk; ``like`` has the scores' type."""
     for number, branch in enumerate(row.branches):
         start = max(branch.offset, chunk.start)
@@ -280,7 +282,7 @@ def _check_calls(config: Any, layers: int) -> None:
 
 
 def tree_chunks(
-    model: Any, row: Row, chunk_tokens: int, kernel: Kernel | None = None
+    model: Any, row: PackedRow, chunk_tokens: int, kernel: Kernel | None = None
 ) -> Generator[slice, None, None]:
     """Yield the chunks of a row; until the next one is asked for, attention follows its tree.
 

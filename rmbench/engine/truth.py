@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmbench.engine.failures import ends_the_process, is_out_of_memory
-from rmbench.engine.packing import Row
+from rmbench.engine.packing import PackedRow
 from rmbench.engine.reading import Ask
 from rmbench.engine.tree import UnsupportedAttentionError
 from rmbench.engine.units import PACKED, Unit
@@ -227,7 +227,7 @@ def _compare(seen: list[torch.Tensor], way: str, unit: Unit, truth: Truth) -> fl
     return largest
 
 
-def _in_row(seen: list[torch.Tensor], row: Row, branch: int) -> States:
+def _in_row(seen: list[torch.Tensor], row: PackedRow, branch: int) -> States:
     """Return the states of one sequence of a row that was computed chunk by chunk."""
     own = row.branches[branch]
     pieces = [*row.prefix(branch), slice(own.offset, own.offset + own.length)]

@@ -9,7 +9,7 @@ import torch
 
 from rmbench.engine.budget import chunks_per_row
 from rmbench.engine.frequencies import Frequencies
-from rmbench.engine.packing import Row, pack, plan_batches
+from rmbench.engine.packing import PackedRow, pack, plan_batches
 from rmbench.errors import ScorerError
 
 __all__ = ["PACKED", "Planner", "Unit"]
@@ -31,7 +31,7 @@ class Unit:
     """
 
     indices: list[int]
-    row: Row | None = None
+    row: PackedRow | None = None
     chunk: int = 0
 
     @property

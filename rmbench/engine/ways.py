@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rmbench.engine.frequencies import Frequencies
 from rmbench.engine.kernels import choose_kernel
 from rmbench.engine.linear import Exchanged, exact_heads, faster_layers
-from rmbench.engine.packing import Row
+from rmbench.engine.packing import PackedRow
 from rmbench.engine.reading import Ask, Reading, pad_id
 from rmbench.engine.tree import tree_chunks
 from rmbench.engine.units import Unit
@@ -146,7 +146,7 @@ class Ways:
         values = [self.truth(ask) for ask in part]
         return _at_hand(values)
 
-    def _packed(self, way: str, row: Row, chunk_tokens: int, part: Sequence[Ask]) -> Pending:
+    def _packed(self, way: str, row: PackedRow, chunk_tokens: int, part: Sequence[Ask]) -> Pending:
         """Compute one row, chunk by chunk; branch i of it is sequence i of ``part``."""
         ids, positions = self._send(row.tokens)[None], self._send(row.position)[None]  # (1, T)
         self.computed += row.size
@@ -167,7 +167,7 @@ class Ways:
         return reads[0]
 
     def _reads(
-        self, row: Row, part: Sequence[Ask]
+        self, row: PackedRow, part: Sequence[Ask]
     ) -> tuple[Pending, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return where in a row its sequences are read, and the tokens asked about (-1: none)."""
         found = [self.reading.places(ask) for ask in part]

@@ -23,7 +23,7 @@ from rmbench.engine.units import Planner, Unit
 from rmbench.engine.ways import Values, Ways, plain_attention
 from rmbench.errors import ScorerError
 
-__all__ = ["Job", "Workers"]
+__all__ = ["ModelSource", "Workers"]
 
 AHEAD: Final = 2
 """Units that a process has at a time, so that it need not wait for the next."""
@@ -33,7 +33,7 @@ STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ModelSource:
     """How a process comes by its model.
 
     Attributes:
@@ -69,7 +69,7 @@ class Workers:
         replaced: how many died and were replaced.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ModelSource) -> None:
         self.job = job
         self.counted = self.replaced = 0
         self._processes: list[_Process] = []
@@ -208,7 +208,7 @@ def _compute(ways: Ways, way: str, unit: Unit, asks: Sequence[Ask]) -> list[Valu
     raise ShortOfMemoryError(unit)
 
 
-def _start(job: Job, device: str) -> _Process:
+def _start(job: ModelSource, device: str) -> _Process:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(job, device, theirs), daemon=True)
@@ -217,7 +217,7 @@ def _start(job: Job, device: str) -> _Process:
     return _Process(device=device, process=process, connection=ours)
 
 
-def _serve(job: Job, device: str, connection: Connection) -> None:
+def _serve(job: ModelSource, device: str, connection: Connection) -> None:
     """Compute what comes until None does; the whole life of a process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if job.threads is not None:

@@ -17,7 +17,7 @@ from rmbench.errors import ScorerError
 from rmbench.files import write_text
 from rmbench.scorers.calls import FailedCallError
 from rmbench.scorers.chat import PATH, parse_completion
-from rmbench.scorers.verdict import Sample
+from rmbench.scorers.verdict import Reply
 from rmbench.wording import counted
 
 __all__ = ["REQUESTS", "BatchChat"]
@@ -49,7 +49,7 @@ class BatchChat:
         """One: nothing is waited for."""
         return 1
 
-    def ask(self, body: Mapping[str, Any], run: int) -> Sample:
+    def ask(self, body: Mapping[str, Any], run: int) -> Reply:
         """Return the reply that an output has for a request, or note that it is missing.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmbench.scorers.calls import Caller, FailedCallError
-from rmbench.scorers.verdict import Sample
+from rmbench.scorers.verdict import Reply
 
 __all__ = ["PATH", "TOPS", "Chat", "Sampling", "ServerChat", "parse_completion"]
 
@@ -58,7 +58,7 @@ class Chat(Protocol):
     def at_once(self) -> int:
         """How many questions may be under way."""
 
-    def ask(self, body: Mapping[str, Any], run: int) -> Sample:
+    def ask(self, body: Mapping[str, Any], run: int) -> Reply:
         """Return the reply to a request for chat completions.
 
         Args:
@@ -94,7 +94,7 @@ class ServerChat:
         """How many requests may be under way."""
         return self.caller.options.in_flight
 
-    def ask(self, body: Mapping[str, Any], run: int) -> Sample:
+    def ask(self, body: Mapping[str, Any], run: int) -> Reply:
         """Return the server's reply.
 
         Raises:
@@ -115,7 +115,7 @@ class ServerChat:
         self.caller.close()
 
 
-def parse_completion(content: Any) -> Sample:
+def parse_completion(content: Any) -> Reply:
     """Return the sample that a chat completion's JSON holds.
 
     Raises:
@@ -134,7 +134,7 @@ def parse_completion(content: Any) -> Sample:
         raise FailedCallError("malformed", f"no chat completion ({error})") from None
     if not all(isinstance(part, str) for part in (text, thought, finish)):
         raise FailedCallError("malformed", "no chat completion (its content is no text)")
-    return Sample(text=text, thought=thought, finish=finish, tokens=tokens, tops=tops)
+    return Reply(text=text, thought=thought, finish=finish, tokens=tokens, tops=tops)
 
 
 def _tops(logprobs: Any) -> tuple[tuple[str, float], ...]:

@@ -17,8 +17,8 @@ from rmbench.checkpoint.findings import WARNING, Check
 from rmbench.checkpoint.identity import (
     check_unmoved,
     digest_folder,
-    file_digest,
     locate,
+    sha256_of,
     take_stamps,
 )
 from rmbench.checkpoint.machine import has_fast_bfloat16
@@ -34,7 +34,7 @@ from rmbench.engine.pooling import with_pooling
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.engine.reading import Reward
 from rmbench.engine.scoring import Engine, Scoring
-from rmbench.engine.workers import Job
+from rmbench.engine.workers import ModelSource
 from rmbench.errors import ScorerError
 from rmbench.files import Stamp
 from rmbench.scorers.again import group, recheck, recheck_exactly
@@ -261,7 +261,7 @@ def load_classifier(
     options: ModelOptions,
     *,
     checks: list[Check] | None = None,
-    digest: Callable[[Path], str] = file_digest,
+    digest: Callable[[Path], str] = sha256_of,
 ) -> Classifier:
     """Load a reward model, or refuse it.
 
@@ -302,7 +302,7 @@ def load_network(model: str, options: ModelOptions, device: str) -> Any:
     return with_pooling(network, options.pooling, eos=eos, name=checkpoint.name)
 
 
-def _job(model: str, options: ModelOptions, device: torch.device) -> Job | None:
+def _job(model: str, options: ModelOptions, device: torch.device) -> ModelSource | None:
     """Return how other processes come by their model; None where there are to be none.
 
     Raises:
@@ -326,7 +326,7 @@ def _job(model: str, options: ModelOptions, device: torch.device) -> Job | None:
         others = (device.type,) * (count - 1)
         threads = max(1, torch.get_num_threads() // count)
     load = partial(load_network, model, options)
-    return Job(load=load, read=Reward, devices=others, threads=threads)
+    return ModelSource(load=load, read=Reward, devices=others, threads=threads)
 
 
 def note(found: list[Check], checks: list[Check] | None, name: str) -> list[Check]:
@@ -371,7 +371,7 @@ def describe(checkpoint: Checkpoint, loaded: Loaded, revision: str | None) -> Sc
 def _reader_settings(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {"reader": None}
-    return {"reader": path.name, "reader_sha256": file_digest(path)}
+    return {"reader": path.name, "reader_sha256": sha256_of(path)}
 
 
 def _usual(

@@ -31,13 +31,13 @@ RECORD_S: Final = 1.0
 """Answers of a slow function are kept about so often."""
 _AT_ONCE: Final = 1024
 
-Reward = Callable[[Conversation], float]
+RewardFunction = Callable[[Conversation], float]
 
 
 class FunctionScorer:
     """A function of a conversation as a scorer."""
 
-    def __init__(self, info: ScorerInfo, reward: Reward) -> None:
+    def __init__(self, info: ScorerInfo, reward: RewardFunction) -> None:
         """Keep what it is called and what it calls."""
         self.info = info
         self._reward = reward
@@ -69,7 +69,7 @@ class FunctionScorer:
 
 def scorer(
     name: str,
-    reward: Reward,
+    reward: RewardFunction,
     *,
     settings: Mapping[str, Any] | None = None,
     scale: Scale = "ordinal",

@@ -29,7 +29,7 @@ from rmbench.scorers.kind import Kind
 from rmbench.scorers.local_chat import LocalChat
 from rmbench.scorers.opened import folder_name, own_options
 from rmbench.scorers.tally import Tally
-from rmbench.scorers.verdict import Sample, read
+from rmbench.scorers.verdict import Reply, read
 from rmbench.suite.comparison import Candidates, Comparison, Conversation, Key, Message
 
 __all__ = ["KIND", "JudgeOptions", "ListwiseJudge", "PointwiseJudge", "open_judge"]
@@ -137,7 +137,7 @@ class _Task(NamedTuple):
 class _Open:
     """What is known of a question's samples so far."""
 
-    samples: dict[_Place, Sample] = field(default_factory=dict)
+    samples: dict[_Place, Reply] = field(default_factory=dict)
     failures: dict[_Place, str] = field(default_factory=dict)
 
 
@@ -274,7 +274,7 @@ class _Judge:
                 # Runs that are to be compared are identical: the seed counts the samples of one.
                 yield _Task(question, place, self.sampling.body(self.model, messages, place[1]))
 
-    def _ask(self, task: _Task) -> Sample | FailedCallError:
+    def _ask(self, task: _Task) -> Reply | FailedCallError:
         try:
             return self.chat.ask(task.body, task.place[0])
         except FailedCallError as failure:
@@ -294,7 +294,7 @@ class _Judge:
         if answer is not None:
             ledger.record({question.number: answer[0] if count == 1 else answer})
 
-    def _cost(self, sample: Sample) -> float:
+    def _cost(self, sample: Reply) -> float:
         options = self.options
         if options.price_in is None or options.price_out is None:
             return 0.0
@@ -434,17 +434,17 @@ def _check(name: str, options: JudgeOptions) -> None:
 # --- replies as they are kept --------------------------------------------------------------------
 
 
-def _pack(samples: Mapping[_Place, Sample]) -> str:
+def _pack(samples: Mapping[_Place, Reply]) -> str:
     content = {f"{run}.{number}": samples[run, number].packed() for run, number in sorted(samples)}
     return json.dumps(content, ensure_ascii=False)
 
 
-def _unpack(reply: str | None) -> dict[_Place, Sample]:
+def _unpack(reply: str | None) -> dict[_Place, Reply]:
     """Return the samples of a reply; none of one that is damaged, which is asked for again."""
     try:
         content = json.loads(reply) if reply is not None else {}
         places = {place: tuple(map(int, place.split("."))) for place in content}
-        return {(run, i): Sample.unpacked(content[k]) for k, (run, i) in places.items()}
+        return {(run, i): Reply.unpacked(content[k]) for k, (run, i) in places.items()}
     except (ValueError, TypeError, AttributeError):
         return {}
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rmbench.errors import ScorerError, did_you_mean, enclosed
-from rmbench.scorers.verdict import Verdict
+from rmbench.scorers.verdict import VerdictRule
 from rmbench.suite.comparison import Message
 
 __all__ = ["JudgeFile", "known_judges", "load_judge", "render_question"]
@@ -59,7 +59,7 @@ class JudgeFile(BaseModel):
     asks: Literal["pointwise", "pairwise", "listwise"]
     most: Annotated[int, Field(ge=1, le=len(LETTERS))] = 2
     messages: Annotated[tuple[Turn, ...], Field(min_length=1)]
-    verdict: Verdict
+    verdict: VerdictRule
     max_tokens: Annotated[int, Field(ge=1)] = 2048
     awaits_answer: bool = True
     sha256: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError, enclosed
 from rmbench.scorers.calls import FailedCallError
-from rmbench.scorers.verdict import Sample
+from rmbench.scorers.verdict import Reply
 from rmbench.suite.comparison import Message
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LocalChat:
             "template_sha256": template.sha256,
         }
 
-    def ask(self, body: Mapping[str, Any], run: int) -> Sample:
+    def ask(self, body: Mapping[str, Any], run: int) -> Reply:
         """Return the model's reply.
 
         Raises:
@@ -110,7 +110,7 @@ class LocalChat:
         ids = checkpoint.tokenizer(text, add_special_tokens=plain, verbose=False)["input_ids"]
         return torch.tensor([ids], device=self.network.device)
 
-    def _weigh(self, ids: Any) -> Sample:
+    def _weigh(self, ids: Any) -> Reply:
         """Return the log-probabilities of the labels as the first token of a reply."""
         import torch
 
@@ -124,7 +124,7 @@ class LocalChat:
         tops = tuple(
             (token, float(logprobs[number])) for token, number in self._label_tokens.items()
         )
-        return Sample(text="", finish="length", tokens=(ids.shape[1], 1), tops=tops)
+        return Reply(text="", finish="length", tokens=(ids.shape[1], 1), tops=tops)
 
     @cached_property
     def _label_tokens(self) -> dict[str, int]:
@@ -153,7 +153,7 @@ class LocalChat:
         is_it = len(ids) == 1 and tokenizer.decode(ids).strip() == text.strip()
         return int(ids[0]) if is_it else None
 
-    def _generate(self, ids: Any, body: Mapping[str, Any]) -> Sample:
+    def _generate(self, ids: Any, body: Mapping[str, Any]) -> Reply:
         import torch
         from transformers import GenerationConfig
 
@@ -177,7 +177,7 @@ class LocalChat:
         start = 0 if network.config.is_encoder_decoder else ids.shape[1]
         new = output[start:].tolist()
         stopped = new and new[-1] in (stops if isinstance(stops, list) else [stops])
-        return Sample(
+        return Reply(
             text=tokenizer.decode(new, skip_special_tokens=True),
             finish="stop" if stopped or len(new) < most else "length",
             tokens=(ids.shape[1], len(new)),

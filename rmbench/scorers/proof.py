@@ -12,13 +12,13 @@ from rmbench.suite.comparison import Conversation
 if TYPE_CHECKING:
     from rmbench.scorers.server import RewardServer
 
-__all__ = ["prove"]
+__all__ = ["prove_server"]
 
 SAME_WITHIN: Final = 1e-3
 """Of a reward that is asked for twice, and of a sigmoid: servers batch, and round as they do."""
 
 
-def prove(server: "RewardServer", sample: Sequence[Conversation]) -> dict[str, Any]:
+def prove_server(server: "RewardServer", sample: Sequence[Conversation]) -> dict[str, Any]:
     """Return what was shown, for the result's audit.
 
     Args:

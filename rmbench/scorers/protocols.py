@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from rmbench.errors import ScorerError
 
-__all__ = ["PROTOCOLS", "Given", "Input", "ServerProtocol", "recognise"]
+__all__ = ["PROTOCOLS", "Given", "Input", "ServerProtocol", "recognise_server"]
 
 
 class Input(NamedTuple):
@@ -176,7 +176,7 @@ PROTOCOLS: Final[Mapping[str, ServerProtocol]] = {
 }
 
 
-class Recognised(NamedTuple):
+class RecognisedServer(NamedTuple):
     """A server: its kind and version, and the model that it serves; None for what it hides."""
 
     protocol: Literal["vllm", "sglang", "tei", "openrlhf"]
@@ -185,7 +185,7 @@ class Recognised(NamedTuple):
     max_length: int | None
 
 
-def recognise(get: Any) -> Recognised | None:
+def recognise_server(get: Any) -> RecognisedServer | None:
     """Return what kind of server it is, from what its own paths say; None for no known one.
 
     Args:
@@ -194,18 +194,22 @@ def recognise(get: Any) -> Recognised | None:
     info = get("/info")
     if isinstance(info, dict) and "model_type" in info and "max_input_length" in info:
         length = info["max_input_length"]
-        return Recognised("tei", _text(info.get("version")), _text(info.get("model_id")), length)
+        return RecognisedServer(
+            "tei", _text(info.get("version")), _text(info.get("model_id")), length
+        )
     info = get("/get_model_info") or get("/model_info")
     if isinstance(info, dict) and "model_path" in info:
         server = get("/get_server_info") or get("/server_info") or {}
         version = server.get("version") if isinstance(server, dict) else None
-        return Recognised("sglang", _text(version), _text(info["model_path"]), None)
+        return RecognisedServer("sglang", _text(version), _text(info["model_path"]), None)
     version = get("/version")
     models = get("/v1/models")
     if isinstance(version, dict) and isinstance(models, dict) and models.get("data"):
         first = models["data"][0]
         length = first.get("max_model_len")
-        return Recognised("vllm", _text(version.get("version")), _text(first.get("id")), length)
+        return RecognisedServer(
+            "vllm", _text(version.get("version")), _text(first.get("id")), length
+        )
     return None
 
 

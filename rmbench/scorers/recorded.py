@@ -9,7 +9,7 @@ from rmbench.errors import DataError, ResultError, ScorerError, did_you_mean
 from rmbench.options import Options, option
 from rmbench.scorers.contract import Facts, Ledger, ScorerInfo
 from rmbench.scorers.kind import Kind
-from rmbench.scorers.score_formats import Sides
+from rmbench.scorers.score_formats import ScoreSides
 from rmbench.scorers.score_rows import ScoreRow, read_score_rows
 from rmbench.suite.comparison import Conversation
 
@@ -25,7 +25,7 @@ class RecordedOptions(Options):
 class RecordedScorer:
     """Gives each response the score that a file has for it, found by the comparison's id."""
 
-    def __init__(self, path: Path, model: str, scores: Mapping[str, Sides]) -> None:
+    def __init__(self, path: Path, model: str, scores: Mapping[str, ScoreSides]) -> None:
         """Keep the scores.
 
         Args:
@@ -98,7 +98,7 @@ def models_of(path: Path, rows: Sequence[ScoreRow], model: str | None) -> dict[s
 
 def scores_by(
     identities: Sequence[str], rows: Sequence[ScoreRow], key: str | None
-) -> dict[str, Sides]:
+) -> dict[str, ScoreSides]:
     """Return a model's scores by comparison.
 
     Args:

@@ -12,7 +12,7 @@ from rmbench.scorers.contract import Facts, Ledger, ScorerInfo
 from rmbench.scorers.kind import Kind
 from rmbench.suite.comparison import Conversation
 
-__all__ = ["KIND", "Rule", "RuleOptions"]
+__all__ = ["KIND", "RuleOptions", "RuleScorer"]
 
 _AT_ONCE: Final = 4096
 
@@ -23,7 +23,7 @@ class RuleOptions(Options):
     seed: Annotated[int, Field(ge=0)] = option(0, help="Of the random baseline.", flag=True)
 
 
-class Rule:
+class RuleScorer:
     """A rule that looks at the text alone.
 
     * ``length``: the reward is the number of characters (code points) of the response.
@@ -68,7 +68,7 @@ RULES: Final[dict[str, Callable[[Conversation, int], float]]] = {
 }
 
 KIND: Final = Kind(
-    open=Rule,
+    open=RuleScorer,
     options=RuleOptions,
     summary="A rule that looks at the text alone: " + ", ".join(RULES) + ".",
     metavar="NAME",

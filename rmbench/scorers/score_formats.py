@@ -17,14 +17,14 @@ import numpy as np
 
 from rmbench.errors import DataError
 
-__all__ = ["FORMATS", "OF_MODEL", "Format", "Sides", "identity_of", "scores_of", "texts_of"]
+__all__ = ["FORMATS", "OF_MODEL", "Format", "ScoreSides", "id_of_row", "scores_of", "texts_of"]
 
 OF_MODEL: Final = "model of all rows"
 """The key under which a file of columns says whose scores all its rows are."""
 _SHOWN: Final = 60
-Sides = tuple[tuple[float, ...], tuple[float, ...]]
+ScoreSides = tuple[tuple[float, ...], tuple[float, ...]]
 """The scores of the chosen and of the rejected responses."""
-Row = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 
 class Format(NamedTuple):
@@ -37,12 +37,12 @@ class Format(NamedTuple):
         identity: the comparison's id without its subset; None where the row has none.
     """
 
-    fits: Callable[[Row], bool]
-    scores: Callable[[str, Row], dict[str | None, Sides]]
-    identity: Callable[[Row], Any] = lambda row: row.get("uid", row.get("id"))
+    fits: Callable[[Fields], bool]
+    scores: Callable[[str, Fields], dict[str | None, ScoreSides]]
+    identity: Callable[[Fields], Any] = lambda row: row.get("uid", row.get("id"))
 
 
-def scores_of(place: str, row: Row) -> dict[str | None, Sides]:
+def scores_of(place: str, row: Fields) -> dict[str | None, ScoreSides]:
     """Return each model's two sides.
 
     Raises:
@@ -51,7 +51,7 @@ def scores_of(place: str, row: Row) -> dict[str | None, Sides]:
     return _format_of(place, row).scores(place, row)
 
 
-def identity_of(place: str, row: Row, subset: str | None) -> str | None:
+def id_of_row(place: str, row: Fields, subset: str | None) -> str | None:
     """Return the id of a row's comparison, its subset before it; None where it has none."""
     value = next(form for form in (*FORMATS, _NONE) if form.fits(row)).identity(row)
     if value is None:
@@ -63,13 +63,13 @@ def identity_of(place: str, row: Row, subset: str | None) -> str | None:
     return identity if is_whole else f"{subset}/{identity}"
 
 
-def texts_of(row: Row) -> tuple[str, str] | None:
+def texts_of(row: Fields) -> tuple[str, str] | None:
     """Return the texts of both sides, where a row has them."""
     chosen, rejected = row.get("text_chosen"), row.get("text_rejected")
     return (chosen, rejected) if isinstance(chosen, str) and isinstance(rejected, str) else None
 
 
-def _format_of(place: str, row: Row) -> Format:
+def _format_of(place: str, row: Fields) -> Format:
     for form in FORMATS:
         if form.fits(row):
             return form
@@ -85,16 +85,16 @@ def _format_of(place: str, row: Row) -> Format:
 def _named_sides(chosen: str, rejected: str) -> Format:
     """Return the form with a key for each side."""
 
-    def scores(place: str, row: Row) -> dict[str | None, Sides]:
+    def scores(place: str, row: Fields) -> dict[str | None, ScoreSides]:
         sides = (_side(place, chosen, row[chosen]), _side(place, rejected, row[rejected]))
         return {_model(row): sides}
 
     return Format(lambda row: chosen in row and rejected in row, scores)
 
 
-def _by_model(place: str, row: Row) -> dict[str | None, Sides]:
+def _by_model(place: str, row: Fields) -> dict[str | None, ScoreSides]:
     """Return both sides of each model's list, whose first score is the chosen response's."""
-    found: dict[str | None, Sides] = {}
+    found: dict[str | None, ScoreSides] = {}
     for model, values in row["scores"].items():
         if not isinstance(values, list) or len(values) < 2:
             raise DataError(f'{place}: scores of "{model}" must be a list, the chosen one first')
@@ -102,7 +102,7 @@ def _by_model(place: str, row: Row) -> dict[str | None, Sides]:
     return found
 
 
-def _right_first(place: str, row: Row) -> dict[str | None, Sides]:
+def _right_first(place: str, row: Fields) -> dict[str | None, ScoreSides]:
     """Return both sides of RewardBench 2's scores, of which the right answers' come first."""
     scores, right = row["scores"], row["num_correct"]
     if type(right) is not int or not 0 < right < len(scores):
@@ -111,7 +111,7 @@ def _right_first(place: str, row: Row) -> dict[str | None, Sides]:
     return {_model(row): sides}
 
 
-def _judgebench(place: str, row: Row) -> dict[str | None, Sides]:
+def _judgebench(place: str, row: Fields) -> dict[str | None, ScoreSides]:
     """Return the scores of JudgeBench's first game of a pair, A's before B's."""
     try:
         game = row["judgments"][0]["judgment"]
@@ -128,7 +128,7 @@ def _judgebench(place: str, row: Row) -> dict[str | None, Sides]:
     return {str(name): (_side(place, "scores", sides[0]), _side(place, "scores", sides[1]))}
 
 
-def _judgebench_id(row: Row) -> Any:
+def _judgebench_id(row: Fields) -> Any:
     if "uid" in row or "id" in row:
         return row.get("uid", row.get("id"))
     parts = [row.get(key) for key in ("response_model", "source", "pair_id")]
@@ -148,7 +148,7 @@ _NONE: Final = Format(lambda _: True, lambda *_: {})
 # --- one score -----------------------------------------------------------------------------------
 
 
-def _model(row: Row) -> str | None:
+def _model(row: Fields) -> str | None:
     name = row.get(OF_MODEL)
     return name if isinstance(name, str) and name.strip() else None
 

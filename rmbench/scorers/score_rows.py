@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError, ResultError
 from rmbench.files import RepeatedKeyError, parse_json
-from rmbench.scorers.score_formats import OF_MODEL, Sides, identity_of, scores_of, texts_of
+from rmbench.scorers.score_formats import OF_MODEL, ScoreSides, id_of_row, scores_of, texts_of
 from rmbench.suite.formats import lines_of, open_bytes
 
 __all__ = ["ScoreRow", "read_score_rows", "read_summary"]
@@ -28,7 +28,7 @@ class ScoreRow(NamedTuple):
     place: str
     identity: str | None
     subset: str | None
-    scores: Mapping[str | None, Sides]
+    scores: Mapping[str | None, ScoreSides]
     texts: tuple[str, str] | None
 
 
@@ -127,7 +127,7 @@ def read_score_rows(path: Path) -> Iterator[ScoreRow]:
             raise DataError(f'{place}: "subset" must be a text')
         yield ScoreRow(
             place,
-            identity_of(place, content, subset),
+            id_of_row(place, content, subset),
             subset,
             scores_of(place, content),
             texts_of(content),

@@ -23,7 +23,13 @@ from rmbench.scorers.contract import Facts, Identity, Ledger, ScorerInfo
 from rmbench.scorers.examined import Examined, examine_by_asking
 from rmbench.scorers.kind import Kind
 from rmbench.scorers.opened import Opened, OpenedOptions, folder_name
-from rmbench.scorers.protocols import PROTOCOLS, Input, Recognised, ServerProtocol, recognise
+from rmbench.scorers.protocols import (
+    PROTOCOLS,
+    Input,
+    RecognisedServer,
+    ServerProtocol,
+    recognise_server,
+)
 from rmbench.suite.comparison import Comparison, Conversation
 
 __all__ = ["KIND", "RewardServer", "ServerOptions"]
@@ -83,13 +89,13 @@ class RewardServer(Opened):
         self.unanswered: dict[int, str] = {}
 
     @cached_property
-    def server(self) -> Recognised:
+    def server(self) -> RecognisedServer:
         """What the server says of itself.
 
         Raises:
             ScorerError: it says nothing that is known, and no protocol was given.
         """
-        found = recognise(self.caller.get)
+        found = recognise_server(self.caller.get)
         self.caller.close()
         asked = self.options.protocol
         if asked == "auto":
@@ -101,7 +107,7 @@ class RewardServer(Opened):
             return found
         if found is not None and found.protocol == asked:
             return found
-        return Recognised(asked, None, None, None)
+        return RecognisedServer(asked, None, None, None)
 
     @property
     def protocol(self) -> ServerProtocol:
@@ -172,10 +178,10 @@ class RewardServer(Opened):
 
     def _ask_all(self, conversations: Iterable[Conversation], ledger: Ledger) -> int:
         """Prove the server, ask what is missing, and return how many conversations that were."""
-        from rmbench.scorers.proof import prove
+        from rmbench.scorers.proof import prove_server
 
         sample = list(islice(iter(conversations), SAMPLE))
-        self.audit["proof"] = prove(self, sample)
+        self.audit["proof"] = prove_server(self, sample)
         batches = self._batches(conversations, ledger)
         asked = 0
         for batch, rewards in in_flight(batches, self._ask_batch, at_once=self.options.in_flight):

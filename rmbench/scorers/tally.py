@@ -7,12 +7,12 @@ from itertools import combinations
 from statistics import variance
 from typing import Any
 
-from rmbench.scorers.verdict import Sample, Verdict, is_bounded
+from rmbench.scorers.verdict import Reply, VerdictRule, is_bounded
 from rmbench.suite.comparison import Key
 
 __all__ = ["Tally"]
 
-Reading = tuple[float, ...] | str
+ReplyReading = tuple[float, ...] | str
 
 
 class Tally:
@@ -38,14 +38,14 @@ class Tally:
         self._judged = [0] * runs
         self._within = 0.0
 
-    def count(self, sample: Sample, verdict: Verdict) -> None:
+    def count(self, sample: Reply, verdict: VerdictRule) -> None:
         """Count the tokens of a reply, and whether a label was missing in it."""
         for i, tokens in enumerate(sample.tokens[:2]):
             self._tokens[i] += tokens
         self._bounded += is_bounded(verdict, sample)
 
     def settle(
-        self, number: int, readings: Sequence[Reading], keys: Sequence[Key]
+        self, number: int, readings: Sequence[ReplyReading], keys: Sequence[Key]
     ) -> tuple[float, ...] | None:
         """Return what the samples of a question's first run say together; None for nothing.
 
@@ -71,7 +71,7 @@ class Tally:
             self._places["tie" if len(best) > 1 else str(best[0] + 1)] += 1
         return first
 
-    def _answer(self, readings: Sequence[Reading]) -> Reading:
+    def _answer(self, readings: Sequence[ReplyReading]) -> ReplyReading:
         """Return the mean of the samples that could be read, or why there is none."""
         failed = [r for r in readings if isinstance(r, str) and r.startswith("failed")]
         read = [reading for reading in readings if isinstance(reading, tuple)]
@@ -81,7 +81,7 @@ class Tally:
             return Counter(map(str, readings)).most_common(1)[0][0]
         return tuple(sum(column) / len(read) for column in zip(*read, strict=True))
 
-    def _compare(self, answers: Sequence[Reading], keys: Sequence[Key]) -> None:
+    def _compare(self, answers: Sequence[ReplyReading], keys: Sequence[Key]) -> None:
         """Count how many pairs of identical runs say the same, and how often each is right."""
         for one, other in combinations(answers, 2):
             self._pairs += 1
@@ -126,7 +126,7 @@ class Tally:
         return found
 
 
-def _verdict(answer: Reading) -> object:
+def _verdict(answer: ReplyReading) -> object:
     """Return what two runs must share to agree: the best places, or the rating itself."""
     if isinstance(answer, str) or len(answer) == 1:
         return answer

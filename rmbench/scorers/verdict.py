@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["CUT_OFF", "REFUSED", "UNREADABLE", "Sample", "Verdict", "is_bounded", "read"]
+__all__ = ["CUT_OFF", "REFUSED", "UNREADABLE", "Reply", "VerdictRule", "is_bounded", "read"]
 
 CUT_OFF: Final = "cut off"
 REFUSED: Final = "refused"
@@ -26,7 +26,7 @@ Label = float | Literal["tie"] | tuple[Annotated[float, Field(ge=0, le=1)], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Reply:
     """One reply of a judge, as it is kept.
 
     Attributes:
@@ -45,11 +45,11 @@ class Sample:
 
     def packed(self) -> dict[str, Any]:
         """Return what differs from the defaults, for a reply's JSON."""
-        empty = asdict(Sample(text=""))
+        empty = asdict(Reply(text=""))
         return {k: v for k, v in asdict(self).items() if k == "text" or v != empty[k]}
 
     @classmethod
-    def unpacked(cls, content: Mapping[str, Any]) -> "Sample":
+    def unpacked(cls, content: Mapping[str, Any]) -> "Reply":
         """Return the sample that ``packed`` gave."""
         tops = tuple((token, value) for token, value in content.get("tops", ()))
         tokens = tuple(content.get("tokens", ()))
@@ -66,7 +66,7 @@ def _compiled(pattern: str) -> str:
     return pattern
 
 
-class Verdict(BaseModel):
+class VerdictRule(BaseModel):
     r"""How a reply is read; the table ``[verdict]`` of a judge's file.
 
     Attributes:
@@ -96,14 +96,14 @@ class Verdict(BaseModel):
     range: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> "Verdict":
+    def _one_way(self) -> "VerdictRule":
         ways = [self.pattern, self.json_path, self.tokens]
         if sum(way is not None for way in ways) != 1:
             raise ValueError("needs one of pattern, json and tokens")
         return self
 
 
-def read(verdict: Verdict, sample: Sample, count: int) -> Shares | str:
+def read(verdict: VerdictRule, sample: Reply, count: int) -> Shares | str:
     """Return what a reply says, or in a word why it says nothing.
 
     Args:
@@ -132,7 +132,7 @@ def read(verdict: Verdict, sample: Sample, count: int) -> Shares | str:
     return said[-1]
 
 
-def is_bounded(verdict: Verdict, sample: Sample) -> bool:
+def is_bounded(verdict: VerdictRule, sample: Reply) -> bool:
     """Return whether a label is missing among the likeliest tokens, so that a bound stood in."""
     if not verdict.tokens or not sample.tops:
         return False
@@ -140,7 +140,7 @@ def is_bounded(verdict: Verdict, sample: Sample) -> bool:
     return bool(given & verdict.tokens.keys()) and not verdict.tokens.keys() <= given
 
 
-def _spoken(verdict: Verdict, text: str) -> str | None:
+def _spoken(verdict: VerdictRule, text: str) -> str | None:
     """Return the part of a reply that is read; None where the thought does not end."""
     begin, end = verdict.thought
     text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", "", text, flags=re.DOTALL)
@@ -154,13 +154,13 @@ def _spoken(verdict: Verdict, text: str) -> str | None:
     return inside if found and closed else None
 
 
-def _marks(verdict: Verdict, text: str) -> Iterator[Any]:
+def _marks(verdict: VerdictRule, text: str) -> Iterator[Any]:
     assert verdict.pattern is not None, "only called with one"
     for match in re.finditer(verdict.pattern, text):
         yield match[1].strip() if match[1] is not None else ""
 
 
-def _values(verdict: Verdict, text: str) -> Iterator[Any]:
+def _values(verdict: VerdictRule, text: str) -> Iterator[Any]:
     """Yield what the JSON objects of a text have at the path, or a list for several paths."""
     assert verdict.json_path is not None, "only called with one"
     is_one = isinstance(verdict.json_path, str)
@@ -193,7 +193,7 @@ def _objects(text: str) -> Iterator[Any]:
         place = text.find("{", end)
 
 
-def _meaning(verdict: Verdict, mark: Any, count: int) -> Shares | None:
+def _meaning(verdict: VerdictRule, mark: Any, count: int) -> Shares | None:
     """Return what a mark says; None where it says nothing that can be."""
     if isinstance(mark, list):
         return _best(mark) if len(mark) == count > 1 else None
@@ -240,7 +240,7 @@ def _best(ratings: Sequence[Any]) -> Shares | None:
     return tuple(is_best / sum(best) for is_best in best)
 
 
-def _weigh(tokens: Mapping[str, Label], sample: Sample, count: int) -> Shares | None:
+def _weigh(tokens: Mapping[str, Label], sample: Reply, count: int) -> Shares | None:
     """Return what the probabilities of the labels as first tokens say.
 
     A label that is not among the likeliest tokens is taken at the most it can have, the last

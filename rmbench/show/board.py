@@ -13,7 +13,7 @@ from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
 from rmbench.wording import counted
 
-__all__ = ["RANKING", "UNRANKED", "Board", "Column", "Row", "build_boards"]
+__all__ = ["RANKING", "UNRANKED", "Board", "BoardRow", "Column", "build_boards"]
 
 
 RANKING = (
@@ -37,7 +37,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BoardRow:
     """One model, run in one way.
 
     Attributes:
@@ -84,7 +84,7 @@ class Board:
     suites: tuple[Suite, ...]
     columns: tuple[Column, ...]
     ranked_by: Column
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
 
     def label(self, column: Column) -> str:
@@ -170,7 +170,7 @@ def _with_intervals(results: Sequence[Result], suite: Suite) -> list[Result]:
     return with_intervals([item for item in results if item.suite["name"] == suite.name], suite)
 
 
-def _rows(results: Sequence[Result]) -> list[Row]:
+def _rows(results: Sequence[Result]) -> list[BoardRow]:
     """Return one row for each model and way of running it.
 
     Of results that differ although their files have one name, as two folders can hold them, each
@@ -190,7 +190,7 @@ def _rows(results: Sequence[Result]) -> list[Row]:
         for key, value in shown.items():
             values.setdefault(key, set()).add(value)
     return [
-        Row(
+        BoardRow(
             model=_name(next(iter(group.values())), is_alone=(stem[0], 1) not in groups),
             results=group,
             settings={k: v for k, v in settings[stem].items() if len(values[k]) > 1},
@@ -227,7 +227,9 @@ def _settings(result: Result) -> dict[str, str]:
     return settings
 
 
-def _ranked(rows: Sequence[Row], column: Column, suites: Mapping[str, Suite]) -> list[Row]:
+def _ranked(
+    rows: Sequence[BoardRow], column: Column, suites: Mapping[str, Suite]
+) -> list[BoardRow]:
     """Return the rows with the places that the column gives them; baselines are apart."""
     chosen = [
         i for i, row in enumerate(rows) if row.find(column) is not None and not row.is_baseline
@@ -239,6 +241,6 @@ def _ranked(rows: Sequence[Row], column: Column, suites: Mapping[str, Suite]) ->
     return [replace(row, rank=ranked.get(i)) for i, row in enumerate(rows)]
 
 
-def _order(row: Row, column: Column) -> Any:
+def _order(row: BoardRow, column: Column) -> Any:
     item = row.find(column)
     return (row.is_baseline, item is None, -(item.accuracy if item else 0.0), row.model)

@@ -8,7 +8,7 @@ from rmbench.compare.contrast import Contrast
 from rmbench.compare.flips import Flip
 from rmbench.compare.verdict import Verdict
 from rmbench.result.record import SLICE_COLUMNS, Result
-from rmbench.show.board import Board, Row
+from rmbench.show.board import Board, BoardRow
 from rmbench.show.contrast import verdict_sentence
 from rmbench.show.formats import csv_text, format_table, to_json
 from rmbench.show.leaderboard import ranking_note, settings_text
@@ -155,7 +155,7 @@ def _board_record(board: Board) -> dict[str, Any]:
     }
 
 
-def _row_record(row: Row, board: Board) -> dict[str, Any]:
+def _row_record(row: BoardRow, board: Board) -> dict[str, Any]:
     results = row.results.values()
     return {
         "model": row.model,

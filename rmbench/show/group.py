@@ -15,7 +15,7 @@ from rmbench.suite.group import Group
 __all__ = ["MISSING", "group_table"]
 
 MISSING: Final = "-"
-Key = tuple[str, str | None, int]
+RowKey = tuple[str, str | None, int]
 
 
 class _Row(NamedTuple):
@@ -83,7 +83,7 @@ def group_table(
 def _rows(group: Group, suites: Sequence[Suite], results: Iterable[Result]) -> list[_Row]:
     versions = {suite.name: suite.version for suite in suites}
     by_name = {suite.name: suite for suite in suites}
-    found: dict[Key, _Row] = {}
+    found: dict[RowKey, _Row] = {}
     for result in results:
         suite = str(result.suite["name"])
         if result.partial is not None or versions.get(suite) != result.suite["version"]:
@@ -103,7 +103,7 @@ def _rows(group: Group, suites: Sequence[Suite], results: Iterable[Result]) -> l
     return list(found.values())
 
 
-def _at(found: dict[Key, _Row], key: Key) -> set[str]:
+def _at(found: dict[RowKey, _Row], key: RowKey) -> set[str]:
     row = found.get(key)
     return set() if row is None else set(row.results)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.show.board import RANKING, UNRANKED, Board, Column, Row
+from rmbench.show.board import RANKING, UNRANKED, Board, BoardRow, Column
 from rmbench.show.result import source_notes
 from rmbench.show.table import Cell, Content, Table
 from rmbench.wording import percent
@@ -75,10 +75,10 @@ def transposed_table(board: Board, *, intervals: bool = False) -> Table:
     )
 
 
-Cells = frozenset[tuple[int, int]]
+CellPlaces = frozenset[tuple[int, int]]
 
 
-def _turned(cells: Cells, positions: Sequence[int]) -> Cells:
+def _turned(cells: CellPlaces, positions: Sequence[int]) -> CellPlaces:
     """Return the cells (model, column) as cells (metric, 1 + model) of the metrics that show."""
     return frozenset(
         (positions.index(column), row + 1) for row, column in cells if column in positions
@@ -103,12 +103,12 @@ def _cell(item: Accuracy | None, *, intervals: bool) -> Cell:
     return Cell("accuracy and interval" if intervals else "accuracy", item)
 
 
-def settings_text(row: Row) -> str:
+def settings_text(row: BoardRow) -> str:
     """Return the settings in which a board's rows differ, as one text."""
     return ", ".join(f"{key} {value}" for key, value in row.settings.items())
 
 
-def _emphasis(board: Board) -> tuple[Cells, Cells]:
+def _emphasis(board: Board) -> tuple[CellPlaces, CellPlaces]:
     """Return the cells (row, column) with the highest and second highest number of a column."""
     best: set[tuple[int, int]] = set()
     second: set[tuple[int, int]] = set()

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rmbench.errors import did_you_mean
 from rmbench.suite.shape import Texts
-from rmbench.suite.toml import Table
+from rmbench.suite.toml import TomlTable
 
 __all__ = ["STEPWISE", "Average", "Cells", "Credit", "Parts", "Section"]
 
@@ -16,13 +16,13 @@ POOLED: Final = "comparisons"
 STEPWISE: Final = frozenset({"first-error", "steps"})
 WEIGHING: Final = frozenset({"ties"})
 """Rules for which it counts how far rewards are apart."""
-Rule = Literal[
+RuleName = Literal[
     "pair", "best-of", "all-of", "all-pairs", "rank", "styles", "ties", "first-error", "steps"
 ]
 Cells = Literal["above", "diagonal", "below"]
 
 
-class Credit(Table):
+class Credit(TomlTable):
     """What a comparison earns, or several of them together.
 
     Attributes:
@@ -37,7 +37,7 @@ class Credit(Table):
 
     in_file: ClassVar = ("rule", "tie", "several", "styles", "threshold")
 
-    rule: Rule = "pair"
+    rule: RuleName = "pair"
     tie: float | Literal["share", "lose"] | None = None
     several: bool = False
     styles: Texts = ()
@@ -167,7 +167,7 @@ def _check_weights(weights: Mapping[str, float]) -> dict[str, float]:
     return dict(weights)
 
 
-class Section(Table):
+class Section(TomlTable):
     """A named list of subsets; a subset without a weight counts its comparisons.
 
     A name that ends with ``*`` stands for all subsets that begin with what precedes it.
@@ -206,7 +206,7 @@ class Section(Table):
         return self.model_copy(update={"subsets": tuple(dict.fromkeys(names))})
 
 
-class Parts(Table):
+class Parts(TomlTable):
     """Sections that need no list, since the first parts of a subset's name are the section's.
 
     Attributes:
@@ -262,7 +262,7 @@ class Parts(Table):
         return Section(name=name, subsets=tuple(found), weights=weights)
 
 
-class Average(Table):
+class Average(TomlTable):
     """One number for a suite: a mean of sections and averages, or over all comparisons if empty.
 
     Attributes:

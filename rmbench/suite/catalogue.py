@@ -8,7 +8,7 @@ from rmbench.errors import SuiteError, did_you_mean
 from rmbench.suite.definition import MULTIMODAL, Suite
 from rmbench.suite.toml import read_model, read_toml
 
-__all__ = ["bundled_folder", "find_suite", "list_suites", "load_suite", "suite_of"]
+__all__ = ["bundled_folder", "find_suite", "list_suites", "load_suite", "suite_from"]
 
 
 _PACKAGE: Final = Path(__file__).parent.parent
@@ -65,10 +65,10 @@ def load_suite(name: str) -> Suite:
         raise SuiteError(
             f"{name}: cannot be read: {error.strerror}; check path and rights"
         ) from None
-    return suite_of(content, path)
+    return suite_from(content, path)
 
 
-def suite_of(content: Mapping[str, Any], path: Path) -> Suite:
+def suite_from(content: Mapping[str, Any], path: Path) -> Suite:
     """Return the suite that the content of a file states.
 
     Args:

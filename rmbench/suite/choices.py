@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.errors import DataError
-from rmbench.suite.catalogue import suite_of
+from rmbench.suite.catalogue import suite_from
 from rmbench.suite.comparison import Comparison, Message
 from rmbench.suite.feed import Contents, Feed
 from rmbench.suite.fields import label_of
@@ -58,7 +58,7 @@ def open_choices(place: str, *, prompt: str | None = None, responses: str | None
         "source": {"path": path.name},
         "columns": {"chosen": "chosen", "rejected": "rejected"},
     }
-    suite = suite_of(content, path.absolute())
+    suite = suite_from(content, path.absolute())
     rows = open_rows(suite, data=place)
     held: dict[str, Comparison] = {}
     names: tuple[str, str] | None = None

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, Strict, field_validator, model_vali
 from rmbench.errors import SuiteError, did_you_mean
 from rmbench.suite.averages import POOLED, STEPWISE, Average, Credit, Parts, Section
 from rmbench.suite.shape import Columns, Preferred, Texts, Transcript
-from rmbench.suite.toml import KINDS, Table
+from rmbench.suite.toml import KINDS, TomlTable
 
 __all__ = [
     "MULTIMODAL",
@@ -39,7 +39,7 @@ MULTIMODAL: Final = frozenset(
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class Source(Table):
+class Source(TomlTable):
     """Where the rows come from.
 
     Attributes:
@@ -109,7 +109,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-class Suite(Table):
+class Suite(TomlTable):
     """A benchmark, as its file states it.
 
     Attributes:

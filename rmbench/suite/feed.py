@@ -19,7 +19,7 @@ from rmbench.suite.rows import Rows, open_rows
 
 __all__ = ["Contents", "Feed", "Part", "open_feed"]
 
-Sample = Literal["quick"]
+SampleKind = Literal["quick"]
 
 
 class Part(NamedTuple):
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """
 
     size: int
-    sample: Sample | None = None
+    sample: SampleKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Feed:
     rows: Rows
     contents: Contents
     indices: list[int] | None = None
-    sample: Sample | None = None
+    sample: SampleKind | None = None
     held: tuple[Comparison, ...] | None = None
 
     @property
@@ -119,7 +119,7 @@ class Feed:
         if digest.hexdigest() != self.contents.sha256:
             raise DataError(f"{self.rows.origin}: the data changed while it was read; run again")
 
-    def only(self, indices: list[int], sample: Sample | None = None) -> "Feed":
+    def only(self, indices: list[int], sample: SampleKind | None = None) -> "Feed":
         """Return a part of a whole suite.
 
         Args:

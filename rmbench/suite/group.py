@@ -8,12 +8,12 @@ from pydantic import Field, field_validator
 from rmbench.errors import SuiteError
 from rmbench.suite.catalogue import bundled_folder, load_suite
 from rmbench.suite.definition import Suite
-from rmbench.suite.toml import KINDS, Table, read_model, read_toml
+from rmbench.suite.toml import KINDS, TomlTable, read_model, read_toml
 
 __all__ = ["Group", "Member", "expand_groups", "find_group", "list_groups", "suites_of"]
 
 
-class Member(Table):
+class Member(TomlTable):
     """One number of a group: a section or average of a suite, and its weight in the mean."""
 
     suite: str
@@ -21,7 +21,7 @@ class Member(Table):
     weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
 
 
-class Group(Table):
+class Group(TomlTable):
     """Several suites and the mean of one number of each, or of several.
 
     Attributes:

@@ -13,7 +13,7 @@ from urllib.request import getproxies
 
 from rmbench.errors import DataError, enclosed
 from rmbench.suite.definition import Source, Suite
-from rmbench.suite.parts import Part, parts_of
+from rmbench.suite.parts import SourcePart, parts_of
 from rmbench.suite.row import Row, Rows
 
 __all__ = [
@@ -140,11 +140,11 @@ def open_saved(folder: Path, source: Source) -> Rows:
         saved = datasets.load_from_disk(str(folder))
     if source.splits and not isinstance(saved, datasets.Dataset):
         loaded = [
-            (Part(split, {"split": split}), _one_split(saved, split, str(folder)))
+            (SourcePart(split, {"split": split}), _one_split(saved, split, str(folder)))
             for split in source.splits
         ]
     else:
-        loaded = [(Part(None, {}), _one_split(saved, source.split, str(folder)))]
+        loaded = [(SourcePart(None, {}), _one_split(saved, source.split, str(folder)))]
     return Rows(
         origin=folder.absolute().name,
         revision=None,
@@ -216,7 +216,7 @@ def _damage(finding: str, error: BaseException) -> DataError:
     return DataError(f"{finding}: {first}; save or copy it again")
 
 
-def _read_datasets(parts: Sequence[tuple[Part, Any]], name: str) -> Iterator[Row]:
+def _read_datasets(parts: Sequence[tuple[SourcePart, Any]], name: str) -> Iterator[Row]:
     for part, dataset in parts:
         where = name if part.name is None else f"{name}/{part.name}"
         number = 0

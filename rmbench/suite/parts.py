@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from rmbench.suite.definition import Source
 
-__all__ = ["Part", "axes_of", "parts_of"]
+__all__ = ["SourcePart", "axes_of", "parts_of"]
 
 
-class Part(NamedTuple):
+class SourcePart(NamedTuple):
     """One part of a source.
 
     ``name`` names a subset where nothing else does: of several data sets, configurations, folders
@@ -31,7 +31,7 @@ def axes_of(source: Source) -> dict[str, tuple[str, ...]]:
     return {kind: names for kind, names in axes.items() if names}
 
 
-def parts_of(source: Source) -> list[tuple[Part, str]]:
+def parts_of(source: Source) -> list[tuple[SourcePart, str]]:
     """Return every part of a source, with the path of its data set."""
     axes = {**axes_of(source), **({"split": source.splits} if source.splits else {})}
     single = {"config": source.name, "split": source.split}
@@ -41,5 +41,5 @@ def parts_of(source: Source) -> list[tuple[Part, str]]:
         chosen = dict(zip(axes, names, strict=True))
         where = {kind: name for kind, name in single.items() if name is not None} | chosen
         path = paths.get(chosen.get("path", ""), source.path)
-        found.append((Part("/".join(names) or None, where), path))
+        found.append((SourcePart("/".join(names) or None, where), path))
     return found

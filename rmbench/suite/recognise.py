@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rmbench.errors import DataError
-from rmbench.suite.catalogue import list_suites, suite_of
+from rmbench.suite.catalogue import list_suites, suite_from
 from rmbench.suite.definition import Suite
 from rmbench.suite.doubts import are_twins, is_verdict, words_of
 from rmbench.suite.messages import read_messages
@@ -63,7 +63,7 @@ def recognise(place: str) -> Recognised:
     content |= {"columns": columns, "credit": credit}
     reading = ", ".join(f"{key} {_short(value)}" for key, value in columns.items())
     rule = "" if credit["rule"] == "pair" else f", rule {credit['rule']}"
-    suite = suite_of(content, Path(place) if _is_hub(place) else Path(place).absolute())
+    suite = suite_from(content, Path(place) if _is_hub(place) else Path(place).absolute())
     return Recognised(suite, content, f"{place}: read as {reading}{rule}")
 
 
@@ -104,7 +104,7 @@ def _begun(place: str) -> dict[str, Any]:
 
 def _all_rows(place: str, content: Mapping[str, Any]) -> Rows:
     anything = {"columns": {"chosen": "chosen", "rejected": "rejected"}}
-    suite = suite_of({**content, **anything}, Path(place).absolute())
+    suite = suite_from({**content, **anything}, Path(place).absolute())
     return open_rows(suite, data=None if _is_hub(place) else place)
 
 

@@ -9,7 +9,7 @@ from rmbench.errors import DataError
 from rmbench.suite.definition import Source, Suite
 from rmbench.suite.formats import FORMATS, format_of, read_file
 from rmbench.suite.hub import is_saved, open_hub, open_saved
-from rmbench.suite.parts import Part, axes_of
+from rmbench.suite.parts import SourcePart, axes_of
 from rmbench.suite.row import Row, Rows
 
 __all__ = ["Row", "Rows", "open_rows"]
@@ -32,7 +32,7 @@ _SPLITS: Final = {
 class _Files(NamedTuple):
     """The files of one part, and the folder that they lie in."""
 
-    part: Part
+    part: SourcePart
     folder: Path
     paths: list[Path]
 
@@ -91,14 +91,16 @@ def _find_parts(path: Path, source: Source) -> list[_Files]:
     if path.is_file():
         if format_of(path) is None:
             raise DataError(f"{path}: unknown format; known: {', '.join(FORMATS)}, each also .gz")
-        return [_Files(Part(None, {}), path.parent, [path])]
-    folders = [(Part(None, {}), path)]
+        return [_Files(SourcePart(None, {}), path.parent, [path])]
+    folders = [(SourcePart(None, {}), path)]
     for kind, names in axes_of(source).items():
         folders = [inner for outer in folders for inner in _below(*outer, kind, names)]
     return [part for place in folders for part in _splits(*place, source)]
 
 
-def _below(part: Part, folder: Path, kind: str, names: Sequence[str]) -> list[tuple[Part, Path]]:
+def _below(
+    part: SourcePart, folder: Path, kind: str, names: Sequence[str]
+) -> list[tuple[SourcePart, Path]]:
     """Return the folders of these names, or the folder itself if it has none of them."""
     missing = [name for name in names if not (folder / name).is_dir()]
     if len(missing) == len(names):
@@ -109,11 +111,11 @@ def _below(part: Part, folder: Path, kind: str, names: Sequence[str]) -> list[tu
     return [(_named(part, kind, name), folder / name) for name in names]
 
 
-def _named(part: Part, kind: str, name: str) -> Part:
-    return Part("/".join(filter(None, (part.name, name))), {**part.where, kind: name})
+def _named(part: SourcePart, kind: str, name: str) -> SourcePart:
+    return SourcePart("/".join(filter(None, (part.name, name))), {**part.where, kind: name})
 
 
-def _splits(part: Part, folder: Path, source: Source) -> list[_Files]:
+def _splits(part: SourcePart, folder: Path, source: Source) -> list[_Files]:
     if not source.splits:
         return [_Files(part, folder, _find_files(folder, source.split))]
     paths = _data_files(folder)

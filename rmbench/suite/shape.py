@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from rmbench.errors import did_you_mean
-from rmbench.suite.toml import Table
+from rmbench.suite.toml import TomlTable
 
 __all__ = ["Columns", "From", "Preferred", "Texts", "Transcript"]
 
@@ -40,7 +40,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
 
-class Transcript(Table):
+class Transcript(TomlTable):
     """What opens a turn in a data set whose sides are whole transcripts in one text."""
 
     user: str
@@ -53,7 +53,7 @@ class Transcript(Table):
         return self
 
 
-class From(Table):
+class From(TomlTable):
     """A part of a subset's name that no column holds: where the row was found.
 
     ``path`` is the Hub data set, ``config`` its configuration, ``split`` its split, ``folder`` the
@@ -73,7 +73,7 @@ Label = str | int | float | bool
 Labels = Annotated[tuple[Label, ...], Strict(False), BeforeValidator(_as_list)]
 
 
-class Preferred(Table):
+class Preferred(TomlTable):
     """Which of two responses a column says is the better one.
 
     Attributes:
@@ -120,7 +120,7 @@ class Preferred(Table):
         return self
 
 
-class Columns(Table):
+class Columns(TomlTable):
     """Which columns of a row hold the fields of a comparison.
 
     A column is named by its name, or by up to three names with dots between, for a field inside

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from rmbench.errors import SuiteError, did_you_mean
 
-__all__ = ["Table", "read_model", "read_toml"]
+__all__ = ["TomlTable", "read_model", "read_toml"]
 
 MAX_FILE_BYTES: Final = 1_000_000
 KINDS: Final[Mapping[type, str]] = {
@@ -46,7 +46,7 @@ BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Table(BaseModel):
+class TomlTable(BaseModel):
     """A table of a TOML file: frozen, its kinds not converted, unknown keys refused.
 
     A validator of one raises ``ValueError`` with finding and remedy; ``{key}`` in it stands for the
@@ -59,7 +59,7 @@ class Table(BaseModel):
     """The keys of the table in a file, where they are not the model's fields."""
 
 
-Model = TypeVar("Model", bound=Table)
+Model = TypeVar("Model", bound=TomlTable)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def read_model(model: type[Model], content: Mapping[str, Any], place: str) -> Mo
 
 
 def _message(
-    model: type[Table], content: Mapping[str, Any], place: str, error: ErrorDetails
+    model: type[TomlTable], content: Mapping[str, Any], place: str, error: ErrorDetails
 ) -> str:
     kind, value = error["type"], error["input"]
     tables, key = _walk(content, error["loc"])
@@ -169,7 +169,7 @@ def _name(content: Any, step: str | int, above: str, *, is_last: bool) -> str | 
     return names[step] if step < len(names) else None
 
 
-def _field(model: type[Table], loc: Sequence[str | int]) -> Any:
+def _field(model: type[TomlTable], loc: Sequence[str | int]) -> Any:
     """Return the annotation at a place, as far as tables lead to it."""
     found: Any = model
     for step in loc:
@@ -190,17 +190,17 @@ def _inner(annotation: Any) -> Any:
 
 
 def _is_table(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Table)
+    return isinstance(annotation, type) and issubclass(annotation, TomlTable)
 
 
-def _keys(model: type[Table], loc: Sequence[str | int]) -> list[str]:
+def _keys(model: type[TomlTable], loc: Sequence[str | int]) -> list[str]:
     found = _field(model, loc)
     if not _is_table(found):
         return []
     return list(found.in_file) or [item.alias or name for name, item in found.model_fields.items()]
 
 
-def _wanted(model: type[Table], loc: Sequence[str | int]) -> str:
+def _wanted(model: type[TomlTable], loc: Sequence[str | int]) -> str:
     found = _field(model, loc)
     if _is_table(found):
         return KINDS[dict]

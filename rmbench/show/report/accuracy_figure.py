@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.show.report.svg import COLOURS, Label
+from rmbench.show.report.svg import COLOURS, FigureLabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class BarRow(NamedTuple):
 _THICKNESS: Final = {"average": 11, "section": 11, "subset": 6}
 
 
-def accuracy_bars(rows: Sequence[BarRow], label: Label, *, width: int) -> str:
+def accuracy_bars(rows: Sequence[BarRow], label: FigureLabel, *, width: int) -> str:
     """Return averages, sections and subsets as bars with intervals, published anchors marked.
 
     Args:

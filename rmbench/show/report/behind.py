@@ -14,7 +14,7 @@ from rmbench.answers.judgements import Judgements
 from rmbench.show.audit import odds_text
 from rmbench.show.report.curve_figures import calibration_plot, length_plot
 from rmbench.show.report.material import Material, Scores
-from rmbench.show.report.svg import Label
+from rmbench.show.report.svg import FigureLabel
 from rmbench.show.report.words import cell
 
 __all__ = ["calibration_part", "length_part"]
@@ -28,7 +28,7 @@ def length_part(material: Material, names: Sequence[str]) -> dict[str, Any] | No
     biases = [bias for bias in found if bias is not None]
     if len(biases) < len(found):
         return None
-    label = Label(
+    label = FigureLabel(
         f"length-{material.suite.name}",
         "Accuracy against difference in length",
         "Accuracy in groups by how many characters the chosen response is longer than the"
@@ -88,7 +88,7 @@ def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]
         if found is not None and sure is not None
     ]
     items = [found for _, _, found, _ in known]
-    label = Label(
+    label = FigureLabel(
         f"calibration-{material.suite.name}",
         "Calibration",
         "How often the model is right against how sure it is, and below it how often it is that"

@@ -7,7 +7,7 @@ from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.analysis import LengthBias
 from rmbench.accuracy.calibration import Calibration
 from rmbench.accuracy.intervals import wilson
-from rmbench.show.report.svg import COLOURS, Label
+from rmbench.show.report.svg import COLOURS, FigureLabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,9 @@ MARKERS: Final = ("o", "s", "D", "^")
 _LINEAR_BELOW: Final = 100
 
 
-def length_plot(biases: Sequence[LengthBias], label: Label, *, tie: float, width: int = 440) -> str:
+def length_plot(
+    biases: Sequence[LengthBias], label: FigureLabel, *, tie: float, width: int = 440
+) -> str:
     """Return accuracy against difference in length, the ``length`` baseline drawn in.
 
     Args:
@@ -81,7 +83,9 @@ def _draw_points(axes: "Axes", points: Sequence[tuple[float, Accuracy]], *, posi
     )
 
 
-def calibration_plot(calibrations: Sequence[Calibration], label: Label, *, width: int = 440) -> str:
+def calibration_plot(
+    calibrations: Sequence[Calibration], label: FigureLabel, *, width: int = 440
+) -> str:
     """Return how often a model is right against how sure it is, with how often it is that sure.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rmbench.show.report.svg import COLOURS, Label, inline_svg
+from rmbench.show.report.svg import COLOURS, FigureLabel, inline_svg
 from rmbench.wording import printable
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _for_paper(figure: "Figure") -> dict[str, bytes]:
     return files
 
 
-def svg_of(figure: "Figure", label: Label) -> str:
+def svg_of(figure: "Figure", label: FigureLabel) -> str:
     """Return a figure as SVG that the page can hold."""
     kept = _DRAWN.get()
     stream = io.StringIO()

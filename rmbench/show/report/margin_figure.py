@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rmbench.show.report.svg import COLOURS, Label
+from rmbench.show.report.svg import COLOURS, FigureLabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,9 @@ _RIDGE_HEIGHT: Final = 26
 _RIDGE_BINS: Final = 60
 
 
-def margin_ridges(rows: Sequence[RidgeRow], label: Label, *, width: int, series: int = 0) -> str:
+def margin_ridges(
+    rows: Sequence[RidgeRow], label: FigureLabel, *, width: int, series: int = 0
+) -> str:
     """Return one small histogram of margins per subset, on one scale from side to side.
 
     The scale holds 98 % of all margins; those beyond are counted at its ends. Each histogram has

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
-__all__ = ["COLOURS", "Label", "inline_svg"]
+__all__ = ["COLOURS", "FigureLabel", "inline_svg"]
 
 # matplotlib wants colours, the page has light and dark ones: what is drawn in the colour on the
 # right takes the page's variable on the left.
@@ -44,7 +44,7 @@ _REFERENCE = re.compile(r"#([\w.-]+)")
 _DECIMALS = re.compile(r"-?\d+\.\d+")
 
 
-class Label(NamedTuple):
+class FigureLabel(NamedTuple):
     """What a figure is called, and what somebody who cannot see it is told."""
 
     name: str
@@ -52,7 +52,7 @@ class Label(NamedTuple):
     description: str
 
 
-def inline_svg(source: str, label: Label) -> str:
+def inline_svg(source: str, label: FigureLabel) -> str:
     """Return an SVG element for a page.
 
     Style attributes become presentation attributes, which a strict Content-Security-Policy lets
@@ -123,7 +123,7 @@ def _shortened(path: str) -> str:
     return " ".join(rounded.split())
 
 
-def _label(root: ElementTree.Element, label: Label) -> None:
+def _label(root: ElementTree.Element, label: FigureLabel) -> None:
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     _, _, width, _ = root.attrib["viewBox"].split()

@@ -17,7 +17,7 @@ from rmbench.show.report.curve_figures import MARKERS
 from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
 from rmbench.show.report.material import Material, Scores
 from rmbench.show.report.pair import contrast_part
-from rmbench.show.report.svg import Label
+from rmbench.show.report.svg import FigureLabel
 from rmbench.show.report.words import cell, number, plain, slice_title
 from rmbench.show.table import interval_text
 from rmbench.wording import counted, percent, printable
@@ -209,8 +209,8 @@ def _bars(material: Material) -> dict[str, str]:
     told = "Horizontal bars with 95 % intervals; the table below has the numbers."
     key = f"bars-{material.suite.name}"
     return {
-        "wide": accuracy_bars(rows, Label(f"{key}-wide", title, told), width=WIDE),
-        "narrow": accuracy_bars(rows, Label(f"{key}-narrow", title, told), width=NARROW),
+        "wide": accuracy_bars(rows, FigureLabel(f"{key}-wide", title, told), width=WIDE),
+        "narrow": accuracy_bars(rows, FigureLabel(f"{key}-narrow", title, told), width=NARROW),
     }
 
 
@@ -268,12 +268,12 @@ def _ridges(material: Material, position: int, name: str) -> dict[str, str]:
     narrow = HALF if len(material.scores) > 1 else NARROW
     drawn = {
         "narrow": margin_ridges(
-            rows, Label(f"{key}-narrow", title, told), width=narrow, series=position
+            rows, FigureLabel(f"{key}-narrow", title, told), width=narrow, series=position
         )
     }
     if len(material.scores) == 1:
         drawn["wide"] = margin_ridges(
-            rows, Label(f"{key}-wide", title, told), width=WIDE, series=position
+            rows, FigureLabel(f"{key}-wide", title, told), width=WIDE, series=position
         )
     return drawn
 
