@@ -393,7 +393,8 @@ def test_an_unknown_model_type_is_refused(copy: Path) -> None:
     edit_config(copy, model_type="nosuch")
     assert refusal(copy) == (
         f"{copy}: its model_type is unknown to transformers {transformers.__version__};"
-        " upgrade transformers, or check config.json"
+        " upgrade transformers, or name the decoder that it is built over as backbone in a file for"
+        " --reader"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
+from family_build import BIAS, CHAIN, INNER, INNER_BIAS, SCORE, SECOND, WIDTH, Weights, save
 from safetensors.torch import save_file
 
 from rmbench.checkpoint.options import ModelOptions
@@ -22,49 +22,12 @@ from rmbench.errors import ScorerError
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.comparison import Conversation, Message
 
-WIDTH = 32
 CONVERSATIONS = [
     Conversation((Message("user", "What is two and two?"),), answer, f"sub/{i // 2}, {side}")
     for i, (answer, side) in enumerate(
         [("It is 4.", "chosen"), ("Five!", "rejected"), ("four", "chosen"), ("It is", "rejected")]
     )
 ]
-Weights = dict[str, torch.Tensor]
-
-
-def matrix(rows: int, columns: int = WIDTH, seed: int = 1) -> torch.Tensor:
-    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) / 3
-
-
-SCORE, SECOND, BIAS = matrix(1), matrix(1, seed=2), torch.tensor([0.25])
-INNER, INNER_BIAS = matrix(WIDTH, seed=3), matrix(1, seed=4)[0]
-
-
-def save(
-    folder: Path,
-    head: Weights,
-    *,
-    prefix: str = "model.",
-    kind: str = "llama",
-    lm_head: bool = False,
-    **stated: Any,
-) -> Any:
-    """Write a backbone and a head as a trainer does; returns the backbone."""
-    settings = models.config(kind, num_labels=2)
-    backbone = models.build(transformers.AutoModel.from_config, settings)
-    settings.save_pretrained(folder)
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | stated))
-    models.tokenizer().save_pretrained(folder)
-    weights = {f"{prefix}{name}": x for name, x in backbone.state_dict().items()} | head
-    if lm_head:
-        weights["lm_head.weight"] = matrix(models.VOCABULARY, seed=9)
-    save_file(
-        {name: x.clone() for name, x in weights.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
-    )
-    return backbone
 
 
 def states(backbone: Any, folder: Path, *, append: tuple[int, ...] = (), place: int = -1) -> Any:
@@ -96,56 +59,6 @@ def refusal(folder: Path, **options: Any) -> str:
 
 def assert_close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, np.asarray(expected).reshape(-1), rtol=0, atol=1e-5)
-
-
-LINEAR: dict[str, tuple[Weights, dict[str, Any]]] = {
-    "OpenRLHF": (
-        {"score.weight": SCORE},
-        {"architectures": ["RewardModel"], "value_head_prefix": "score"},
-    ),
-    "OpenRLHF, another name": (
-        {"value_head.weight": SCORE},
-        {"architectures": ["RewardModel"], "value_head_prefix": "value_head"},
-    ),
-    "Athene": ({"v_head.weight": SCORE}, {"architectures": ["AtheneForSequenceClassification"]}),
-    "UltraRM, Eurus": ({"regression_head.weight": SCORE}, {"architectures": ["LlamaRewardModel"]}),
-    "Beaver": (
-        {
-            "score_head.weight": SCORE,
-            "score_head.bias": BIAS,
-            "normalizer.mean": torch.zeros(1),
-            "normalizer.var": torch.ones(1),
-        },
-        {"architectures": ["LlamaForScore"], "score_type": "reward"},
-    ),
-    "TRL": (
-        {"v_head.summary.weight": SCORE, "v_head.summary.bias": BIAS},
-        {"architectures": ["LlamaForCausalLM"], "lm_head": True},
-    ),
-    "Starling-34B": (
-        {"v_head.weight": SCORE},
-        {"architectures": ["LlamaForSequenceClassification2"], "prefix": "transformer."},
-    ),
-    "torch.compile": (
-        {"_orig_mod.score.weight": SCORE},
-        {"architectures": ["RewardModel"], "prefix": "_orig_mod.model."},
-    ),
-    "without a prefix": ({"score.weight": SCORE}, {"architectures": ["Mine"], "prefix": ""}),
-    "Skywork-o1": (
-        {"v_head.summary.weight": SCORE},
-        {"architectures": ["Qwen2ForRewardModel"], "kind": "qwen2"},
-    ),
-}
-
-
-@pytest.mark.parametrize("family", LINEAR)
-def test_a_linear_head_is_found(family: str, tmp_path: Path) -> None:
-    head, stated = LINEAR[family]
-    backbone = save(tmp_path, head, **stated)
-    bias = BIAS if any(name.endswith(".bias") for name in head) else torch.zeros(1)
-    rewards, scored = score(tmp_path)
-    assert_close(rewards, states(backbone, tmp_path) @ SCORE.T + bias)
-    assert scored.audit["batching"] == "packed"
 
 
 def test_doctor_says_which_head_was_found(tmp_path: Path) -> None:
@@ -191,10 +104,6 @@ def reader(folder: Path, text: str) -> str:
     path = folder / "my.toml"
     path.write_text(text)
     return str(path)
-
-
-CHAIN = {"score.0.weight": INNER, "score.0.bias": INNER_BIAS}
-CHAIN |= {"score.2.weight": SCORE, "score.2.bias": BIAS}
 
 
 def test_a_chain_needs_its_activation(tmp_path: Path) -> None:
@@ -319,14 +228,6 @@ def test_a_reader_is_part_of_what_is_recorded(tmp_path: Path) -> None:
 # --- the documents -----------------------------------------------------------------------------
 
 ROOT = Path(__file__).parent.parent
-
-
-def test_every_family_that_is_built_here_is_in_the_table() -> None:
-    table = (ROOT / "docs" / "models.md").read_text()
-    for family in LINEAR:
-        for name in family.split(", "):
-            if "another" not in name and "without" not in name:
-                assert name in table, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "readers").glob("*.toml")), ids=str)

@@ -8,13 +8,13 @@ from rmbench.checkpoint.explain import foreign
 from rmbench.checkpoint.head import Headed
 from rmbench.checkpoint.headed import load_headed
 from rmbench.checkpoint.hub import fetch_weights
-from rmbench.checkpoint.loading import check_loading, from_pretrained
+from rmbench.checkpoint.loading import check_loading, choose_class, from_pretrained
 from rmbench.checkpoint.opening import Checkpoint
 from rmbench.checkpoint.stored import read_stored
 from rmbench.checkpoint.weights import choose_device, choose_dtype
 from rmbench.errors import ScorerError
 
-__all__ = ["load_language_model", "load_step_model"]
+__all__ = ["load_language_model", "load_own_class", "load_step_model"]
 
 
 def load_language_model(checkpoint: Checkpoint) -> Any:
@@ -40,6 +40,20 @@ def load_language_model(checkpoint: Checkpoint) -> Any:
         checkpoint,
         transformers.AutoModelForSeq2SeqLM if is_pair else transformers.AutoModelForCausalLM,
     )
+
+
+def load_own_class(checkpoint: Checkpoint) -> Any:
+    """Return a model of the class that ``auto_map`` names, on its device, in eval mode.
+
+    Raises:
+        ScorerError: it names none, or the model cannot be loaded whole.
+    """
+    if not getattr(checkpoint.config, "auto_map", None):
+        raise ScorerError(
+            f"{checkpoint.place}: config.json names no code of its own (auto_map), so that there is"
+            " no method to ask; leave method: out"
+        )
+    return _load(checkpoint, choose_class(checkpoint.config))
 
 
 def load_step_model(checkpoint: Checkpoint, *, is_language_model: bool) -> Any:

@@ -207,7 +207,11 @@ def _finish(ids: Ids, template: Template) -> Ids:
         stop -= 1
     first = [] if template.bos is None else [template.bos]
     last = [] if template.eos is None else [template.eos]
-    return np.concatenate([first, ids[start:stop], last, template.append]).astype(np.int32)
+    whole = np.concatenate([first, ids[start:stop], last]).astype(np.int32)
+    behind = np.array(template.append, dtype=np.int32)
+    if behind.size and np.array_equal(whole[-behind.size :], behind):
+        return whole  # the template has written it
+    return np.concatenate([whole, behind])
 
 
 def _keep_right(ids: Ids, length: int, template: Template) -> Ids:

@@ -35,7 +35,8 @@ _SAYINGS: Final = {
     f" transformers {transformers.__version__} does not have; use transformers 5, or write"
     ' "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json',
     "does not recognize this architecture": "its model_type is unknown to transformers"
-    f" {transformers.__version__}; upgrade transformers, or check config.json",
+    f" {transformers.__version__}; upgrade transformers, or name the decoder that it is built over"
+    " as backbone in a file for --reader",
     "Weights only load failed": "its pickle file holds more than weights, which could run code, so"
     " torch refuses it; convert the weights to safetensors",
     "Unrecognized configuration class": "transformers"

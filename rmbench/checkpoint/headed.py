@@ -43,6 +43,12 @@ def load_headed(checkpoint: Checkpoint, stored: Stored, *, dtype: str) -> Any:
             f"{checkpoint.place}: pickle does not tell its weights before it is loaded, so no head"
             " can be found in it; convert the weights to safetensors"
         )
+    pooling = checkpoint.stated.get("pooling", "last")
+    if checkpoint.reader.backbone is not None and pooling != "last":
+        raise ScorerError(
+            f"{checkpoint.place}: config.json has pooling {pooling}, and a head is read at one"
+            " token; give the model with its code and --trust-remote-code, or as file:FILE.py:NAME"
+        )
     if checkpoint.reader.layers == (LM_HEAD,):
         network = _rows_of_lm_head(checkpoint, dtype)
     else:

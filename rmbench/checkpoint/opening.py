@@ -116,10 +116,11 @@ def open_checkpoint(model: str, options: ModelOptions) -> Checkpoint:
     refuse(check_values(stated), place)
     for home in dict.fromkeys((own, folder)):
         check_code(home, place, options)
-    config = _read_config(folder, place, options)
-    checks = check_settings(config, stated, _peek(folder), options)
     reader = find_reader(options.reader, own)
-    text = _read_text(own if _has_tokenizer(own) else folder, reader, options, (name, place))
+    config = _read_config(folder, place, options, backbone=reader.backbone)
+    checks = check_settings(config, stated, _peek(folder), options)
+    text = _read_text(own if _has_tokenizer(own) else folder, options, (name, place))
+    text = text.with_append(_appended(text.tokenizer, reader, config, place))
     return Checkpoint(
         model=model,
         name=name,
@@ -145,10 +146,12 @@ class _Text(NamedTuple):
     template: Template
     checks: list[Check]
 
+    def with_append(self, ids: tuple[int, ...]) -> "_Text":
+        """Return the same with tokens behind every conversation."""
+        return self._replace(template=replace(self.template, append=ids)) if ids else self
 
-def _read_text(
-    folder: Path, reader: Reader, options: ModelOptions, names: tuple[str, str]
-) -> _Text:
+
+def _read_text(folder: Path, options: ModelOptions, names: tuple[str, str]) -> _Text:
     """Return tokenizer and template of a folder; ``names`` are the model's, and its place."""
     name, place = names
     with foreign(place, "tokenizer"), muted():
@@ -157,7 +160,7 @@ def _read_text(
         )
     template = load_template(options.template, tokenizer, name)
     template = with_format(template, tokenizer, options, model=name)
-    template = with_parts(_with_append(template, tokenizer, reader, place), tokenizer)
+    template = with_parts(template, tokenizer)
     found = check_tokenizer(tokenizer, template, folder, place=place)
     return _Text(tokenizer, template, [found, *check_text(template, tokenizer, options)])
 
@@ -184,13 +187,17 @@ def _locate_base(adapter: Adapter, place: str) -> tuple[str, str | None]:
     return where, commit
 
 
-def _with_append(template: Template, tokenizer: Any, reader: Reader, place: str) -> Template:
-    """Return the template with the tokens that the reader puts behind every conversation."""
+def _appended(tokenizer: Any, reader: Reader, config: Any, place: str) -> tuple[int, ...]:
+    """Return the tokens behind every conversation: a reader's, or the one that config.json names.
+
+    InternLM2's reward models put ``reward_token_id`` there, and read the reward at it.
+    """
+    number = getattr(config, "reward_token_id", None)
     if not reader.append:
-        return template
+        return (number,) if isinstance(number, int) and number >= 0 else ()
     with foreign(place, "tokenizer"):
         ids = tokenizer(reader.append, add_special_tokens=False)["input_ids"]
-    return replace(template, append=tuple(map(int, ids)))
+    return tuple(map(int, ids))
 
 
 def _locate(model: str, options: ModelOptions) -> tuple[str, str, str | None]:
@@ -256,12 +263,18 @@ def _part(code: Any) -> str:
     return "configuration" if isinstance(code, dict) and [*code] == ["AutoConfig"] else "model"
 
 
-def _read_config(folder: Path, place: str, options: ModelOptions) -> Any:
+def _read_config(
+    folder: Path, place: str, options: ModelOptions, *, backbone: str | None = None
+) -> Any:
     """Return the configuration, without what only shapes the output of a forward pass."""
     with foreign(place, "configuration"):
-        config: Any = AutoConfig.from_pretrained(
-            folder, trust_remote_code=options.trust_remote_code
-        )
+        config: Any
+        if backbone is None:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+        else:  # a reader says which decoder a type of model of its own is built over
+            stated = read_json(folder / "config.json")
+            settings = {k: v for k, v in stated.items() if k not in ("model_type", "auto_map")}
+            config = AutoConfig.for_model(backbone, **settings)
         config.return_dict = True
         config.output_attentions = config.output_hidden_states = False
         config.get_text_config()  # raises where a model has several and none is the text's

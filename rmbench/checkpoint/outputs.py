@@ -198,12 +198,15 @@ def _try(network: Any, ids: Sequence[int], place: str) -> torch.Tensor | Check:
         return Check(name="returns", status=REFUSED, seen=seen, remedy=remedy)
     answer = answer_of(output)
     if answer is None or len(answer) != 1 or answer.numel() == 0:
+        method = "get_score" if callable(getattr(network, "get_score", None)) else None
         return Check(
             name="returns",
             status=REFUSED,
             seen=f"{_shape(output)} for one conversation, where a reward model returns one number,"
             " or several",
-            remedy="take an auto_map that is not its own out of config.json, give another revision"
+            remedy=f"its code has {method}: score it as method:{place}"
+            if method
+            else "take an auto_map that is not its own out of config.json, give another revision"
             " of the model, or install the transformers it was written for",
         )
     return answer

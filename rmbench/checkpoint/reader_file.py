@@ -30,11 +30,13 @@ class Reader(TomlTable):
         append: a text put behind every conversation, as the tokens that it stands for.
         sign: -1 where lower is better.
         file: the safetensors file beside the weights that holds the head.
+        backbone: transformers' model type of the decoder, where config.json names one of its own.
         about: a note for whoever reads the file.
     """
 
     in_file: ClassVar = (
-        *("layers", "activation", "rows", "tokens", "place", "append", "sign", "file", "about"),
+        *("layers", "activation", "rows", "tokens", "place", "append", "sign", "file", "backbone"),
+        "about",
     )
 
     path: Path | None = Field(default=None, exclude=True)
@@ -46,6 +48,7 @@ class Reader(TomlTable):
     append: str = ""
     sign: int = 1
     file: str | None = None
+    backbone: str | None = None
     about: str = Field(default="", exclude=True)
 
     @field_validator("rows", mode="before")
