@@ -21,7 +21,7 @@ def built() -> Iterator[Any]:
             yield pytest.param(family, id=family.name[:40], marks=marks)
 
 
-@pytest.mark.parametrize("family", built())
+@pytest.mark.parametrize("family", list(built()))
 def test_its_command_gives_the_plain_computation(family: Family, tmp_path: Path) -> None:
     if family.way == "adapter":
         pytest.importorskip("peft")
