@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -136,14 +137,17 @@ def file_digest(path: Path) -> str:
 
 
 class Cache:
-    """Answers on disk; every method is safe to call whatever has become of the file."""
+    """Answers on disk; safe to call from any thread, and whatever has become of the file."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._database: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+            self._database = sqlite3.connect(
+                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
             _prepare(self._database)
             _digests.append(self)
         except (OSError, sqlite3.Error) as error:
@@ -243,7 +247,8 @@ class Cache:
         if self._database is None:
             return otherwise
         try:
-            return use(self._database)
+            with self._lock:
+                return use(self._database)
         except sqlite3.Error as error:
             self._give_up(error)
             return otherwise

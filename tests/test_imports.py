@@ -56,6 +56,7 @@ THIRD_PARTY = {
     "platformdirs": {"cache"},
     "tabulate": {"show"},
     "httpx2": {"scorers"},
+    "ray": {"answers"},
     "jinja2": {"checkpoint", "show"},
     "markupsafe": {"show"},
     "yaml": {"show"},
@@ -75,6 +76,7 @@ HEAVY = {
     "pandas",
     "pyarrow",
     "matplotlib",
+    "ray",
     "scipy",
 }
 

@@ -16,19 +16,41 @@
     model = "judge:org/name"
     suites = ["judgebench"]      # this model's own
     options = { url = "http://127.0.0.1:8000/v1" }
+    gpus = 8                     # with --ray: what it takes of a node, and how suites are cut
+    cpus = 16
+    shard = 2000
 
 Every answer is kept as it comes, so that a sweep which is run again does only what is missing.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from rmbench.errors import SuiteError
 from rmbench.suite.toml import TomlTable, read_model, read_toml
 
-__all__ = ["Job", "Sweep", "read_sweep"]
+__all__ = ["Job", "Needs", "Sweep", "read_sweep"]
+
+
+class Needs(NamedTuple):
+    """What one model takes of a cluster's node, and how its suites are cut.
+
+    Attributes:
+        cpus: processors; None for 1.
+        gpus: accelerators; None for one where the model can use it and the cluster has any.
+        shard: prompts of a shard; None for suites that are not cut.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+    shard: int | None = None
+
+    def over(self, other: "Needs") -> "Needs":
+        """Return these needs, and those of another where these say nothing."""
+        stated = {name: value for name, value in self._asdict().items() if value is not None}
+        return other._replace(**stated)
 
 
 class SweptModel(TomlTable):
@@ -38,6 +60,14 @@ class SweptModel(TomlTable):
     name: str | None = None
     suites: list[str] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
+    cpus: Annotated[float, Field(ge=0)] | None = None
+    gpus: Annotated[float, Field(ge=0)] | None = None
+    shard: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What it takes of a cluster's node."""
+        return Needs(self.cpus, self.gpus, self.shard)
 
 
 class Sweep(TomlTable):
@@ -52,7 +82,14 @@ class Sweep(TomlTable):
     def jobs(self) -> "list[Job]":
         """Return one job for each model, in the order of the file."""
         return [
-            Job(item.model, item.name, self.options, item.options, item.suites or self.suites)
+            Job(
+                item.model,
+                item.name,
+                self.options,
+                item.options,
+                item.suites or self.suites,
+                item.needs,
+            )
             for item in self.models
         ]
 
@@ -66,6 +103,7 @@ class Job(NamedTuple):
         shared: options that count where the model's kind knows them.
         options: options that it must know.
         suites: names or paths.
+        needs: what it takes of a cluster's node.
     """
 
     model: str
@@ -73,6 +111,7 @@ class Job(NamedTuple):
     shared: dict[str, Any]
     options: dict[str, Any]
     suites: list[str]
+    needs: Needs
 
 
 def read_sweep(path: Path) -> Sweep:

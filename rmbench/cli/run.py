@@ -1,23 +1,22 @@
 """``rmbench run``: score suites with reward models and print the accuracies."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmbench.cli.check import asked_for_gate, gate_options, gate_results, open_baselines
+from rmbench.cli.cluster import RAY, ray_needs, run_there
+from rmbench.cli.jobs import Done, Folders, Planned, run_here
 from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, open_cache
 from rmbench.cli.plan import print_plan
-from rmbench.cli.progress import NO_PROGRESS, progress_bar
-from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
+from rmbench.cli.progress import NO_PROGRESS
+from rmbench.cli.scorer_options import ScorerCommand, given_options, tell_unused
 from rmbench.cli.sweep import run_sweep
-from rmbench.errors import RmbenchError
 
 if TYPE_CHECKING:
-    from rmbench.cache import Cache
     from rmbench.result.record import Result
     from rmbench.suite.definition import Suite
     from rmbench.suite.feed import Feed, Part
@@ -82,6 +81,7 @@ __all__ = ["run"]
     " of git; see `rmbench check`.",
 )
 @gate_options
+@RAY
 @FORMAT
 def run(
     rows: str | None,
@@ -99,8 +99,9 @@ def run(
     no_cache: bool,
     baseline: str | None,
     limits: dict[str, Any],
+    address: str | None,
     fmt: str,
-    **_: Any,
+    **more: Any,
 ) -> None:
     """Score suites with reward models and print the accuracies.
 
@@ -114,12 +115,12 @@ def run(
     from rmbench.result.store import check_folder
 
     _refuse_contradictions(baseline, is_plan, no_cache, cache_folder)
-    part = _part(limit, quick)
+    part, needs = _part(limit, quick), ray_needs({**more, "address": address})
+    folders = Folders(output, None if no_cache or is_plan else open_cache(cache_folder))
+    run_jobs = _runner(folders, address)
     if config is not None:
         _refuse_beside_config(rows, models, suites, data, name, baseline, is_plan)
-        folders = (output, None if no_cache else open_cache(cache_folder))
-        run_model = partial(_run_model, folders=folders)
-        sys.exit(2 if run_sweep(config, open_feeds, run_model, part=part, fmt=fmt) else 0)
+        sys.exit(2 if run_sweep(config, open_feeds, run_jobs, (part, needs), fmt) else 0)
     models = tuple(dict.fromkeys(models)) or ("tiny",)
     given = given_options()
     names = _name_models(models, name)
@@ -135,12 +136,19 @@ def run(
     for feed in feeds:
         check_folder(suite_folder(output, feed.suite.name))
     baselines = open_baselines(baseline, output, feeds, names) if baseline is not None else None
-    cache = None if no_cache else open_cache(cache_folder)
-    results, failed = _run_models(names, given, feeds, (output, cache))
+    done = run_jobs([Planned(model, name, given, feeds, needs) for model, name in names.items()])
+    results = done.all_results
     _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
     code = gate_results(results, feeds, baselines, limits, fmt) if baselines is not None else 0
-    if failed or code:
-        sys.exit(2 if failed else code)
+    if done.has_failed or code:
+        sys.exit(2 if done.has_failed else code)
+
+
+def _runner(folders: Folders, address: str | None) -> "Callable[[Sequence[Planned]], Done]":
+    """Return what does jobs: here, or on a cluster."""
+    if address is None:
+        return lambda jobs: run_here(jobs, folders)
+    return lambda jobs: run_there(jobs, folders, address)
 
 
 def _refuse_contradictions(
@@ -238,88 +246,6 @@ def open_feeds(names: Sequence[str], data: Sequence[str], part: "Part | None") -
             raise SuiteError(f"--data {item}: {name} has its rows from {places[name]} already")
         places[name] = path
     return [open_part(suite, data=places.get(suite.name), part=part) for suite in suites]
-
-
-def _run_models(
-    names: Mapping[str, str],
-    given: Mapping[str, Any],
-    feeds: Sequence["Feed"],
-    folders: tuple[Path, "Cache | None"],
-) -> tuple[list["Result"], bool]:
-    """Return the results, and whether any model failed: one of several does not stop the others."""
-    from rmbench.wording import printable
-
-    results: list[Result] = []
-    failed = False
-    for model, name in names.items():
-        try:
-            results += _run_model((model, name), given, feeds, folders)
-        except RmbenchError as error:
-            if len(names) == 1:
-                raise
-            click.echo(f"rmbench: {printable(str(error))}", err=True)
-            failed = True
-    return results, failed
-
-
-def _run_model(
-    named: tuple[str, str],
-    given: Mapping[str, Any],
-    feeds: Sequence["Feed"],
-    folders: tuple[Path, "Cache | None"],
-) -> list["Result"]:
-    from rmbench.result.store import find_replaced
-    from rmbench.run import evaluate_feed
-    from rmbench.scorers.registry import find_kind, load_kind
-    from rmbench.wording import printable
-
-    (model, name), (output, cache) = named, folders
-    results = []
-    with progress_bar(model) as progress:
-        found = find_kind(model)
-        kind = load_kind(found.kind)
-        scorer = kind.open(found.name, options_for(kind, given))
-        for feed in feeds:
-            result = evaluate_feed(feed, scorer, name=name, cache=cache, progress=progress)
-            replaced = find_replaced(result, output)
-            click.echo(f"written: {_write(result, output)}", err=True)
-            if replaced is not None:
-                _tell_replaced(replaced[0], replaced[1], result)
-            results.append(result)
-    for name, seen in results[0].audit.get("warnings", {}).items() if results else ():
-        click.echo(printable(f"warning: {model}: {name}: {seen}; see `rmbench doctor`"), err=True)
-    return results
-
-
-def _write(result: "Result", output: Path) -> Path:
-    """Write a result; where that fails, to a temporary folder, so that no scoring is lost.
-
-    Raises:
-        ResultError: it cannot be written anywhere.
-    """
-    import tempfile
-
-    from rmbench.errors import ResultError
-    from rmbench.result.store import write_result
-
-    try:
-        return write_result(result, output)
-    except ResultError as error:
-        try:
-            kept = write_result(result, Path(tempfile.mkdtemp(prefix="rmbench-results-")))
-        except (ResultError, OSError):
-            raise error from None
-        raise ResultError(f"{error}; the result is kept as {kept}") from None
-
-
-def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> None:
-    """Say what became of the record that stood where this one was written."""
-    from rmbench.wording import printable
-
-    if kept is not None:
-        click.echo(printable(f"kept the earlier result as {kept}: {earlier.signature}"), err=True)
-    elif earlier.signature != result.signature:
-        click.echo(printable(f"overwrote {earlier.signature}"), err=True)
 
 
 def _print_results(

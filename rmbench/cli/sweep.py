@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmbench.cli.jobs import Done, Planned
 from rmbench.errors import RmbenchError, ScorerError, did_you_mean
+from rmbench.wording import printable
 
 if TYPE_CHECKING:
-    from rmbench.answers.jobs import Job, Sweep
+    from rmbench.answers.jobs import Job, Needs, Sweep
     from rmbench.result.record import Result
     from rmbench.show.table import Table
     from rmbench.suite.feed import Feed, Part
@@ -17,21 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["run_sweep"]
 
 OpenFeeds = Callable[[Sequence[str], Sequence[str], "Part | None"], "list[Feed]"]
-RunModel = Callable[[tuple[str, str], Mapping[str, Any], "Sequence[Feed]"], "list[Result]"]
+RunJobs = Callable[[Sequence[Planned]], Done]
 
 
 def run_sweep(
-    path: Path, open_feeds: OpenFeeds, run_model: RunModel, *, part: "Part | None", fmt: str
+    path: Path,
+    open_feeds: OpenFeeds,
+    run_jobs: RunJobs,
+    usual: "tuple[Part | None, Needs]",
+    fmt: str,
 ) -> bool:
     """Run every job of a sweep and print one table; return whether any job failed.
-
-    A model that fails is reported, and the others are run.
 
     Args:
         path: of the sweep's file.
         open_feeds: reads and checks suites.
-        run_model: asks one model about suites and writes the results.
-        part: of each suite; None for all.
+        run_jobs: asks the models about their suites and writes the results.
+        usual: the part of each suite, None for all; and what a model takes of a cluster's node
+            where the file does not say.
         fmt: of the table.
 
     Raises:
@@ -40,22 +45,24 @@ def run_sweep(
     from rmbench.answers.jobs import read_sweep
     from rmbench.show.formats import format_table
     from rmbench.suite.group import expand_groups
-    from rmbench.wording import printable
 
+    part, needs = usual
     sweep = read_sweep(path)
     names = _names(sweep, str(path))
     every = expand_groups([suite for job in sweep.jobs for suite in job.suites])
     data = [f"{suite}={place}" for suite, place in sweep.data.items()]
     feeds = dict(zip(every, open_feeds(every, data, part), strict=True))
-    rows: dict[str, list[Result]] = {}
+    planned, failed = [], False
     for job, name in zip(sweep.jobs, names, strict=True):
+        own = [feeds[suite] for suite in expand_groups(job.suites)]
         try:
-            own = [feeds[suite] for suite in expand_groups(job.suites)]
-            rows[name] = run_model((job.model, name), _options(job), own)
+            planned.append(Planned(job.model, name, _options(job), own, job.needs.over(needs)))
         except RmbenchError as error:
             click.echo(f"rmbench: {printable(str(error))}", err=True)
-    click.echo(format_table(_table(rows, list(feeds.values())), fmt))
-    return len(rows) < len(names)
+            failed = True
+    done = run_jobs(planned)
+    click.echo(format_table(_table(done.results, list(feeds.values())), fmt))
+    return failed or done.has_failed
 
 
 def _names(sweep: "Sweep", place: str) -> list[str]:
