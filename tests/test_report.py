@@ -160,8 +160,22 @@ def test_the_length_baseline_is_found_out(double: Page) -> None:
     assert "are over 1,000" in double.text
 
 
-def test_the_calibration_of_a_rule_is_called_meaningless(single: Page) -> None:
-    assert "random is a rule, whose rewards are no log-odds" in single.text
+def test_calibration_is_drawn_for_answers_that_promise_a_probability_alone(
+    single: Page, results: dict[str, str]
+) -> None:
+    assert "Calibration" not in single.text
+    mixed = render_report(gather([results["random"], "results/mini/tiny.json"]))
+    assert "random is a rule, whose rewards are no log-odds" in mixed
+    assert "Calibration" in mixed
+
+
+def test_two_results_open_with_the_verdict_and_group_what_changed(double: Page) -> None:
+    # Of the package's 240 comparisons half have the longer response chosen, which length wins.
+    assert "No significant change overall (" in double.text
+    groups = [json.loads(choice) for choice in double.attribute("data-show")]
+    assert {"length": "longer", "sort": "change"} in groups
+    assert {"margin": "3", "model": "0", "sort": "change"} in groups
+    assert "Differences on mini" in double.text
 
 
 def test_published_results_are_drawn_and_cited(tmp_path: Path) -> None:

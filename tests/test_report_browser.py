@@ -230,6 +230,61 @@ def test_flips_are_one_click_away(large: Path, open_page: Opener) -> None:
     assert status(page) == "1 to 50 of 1,791 that fit, of 2,985"  # three in five
 
 
+def test_changes_are_grouped_by_length_and_margin_and_lead_to_their_rows(
+    large: Path, open_page: Opener
+) -> None:
+    page = open_page(large)
+    # All responses of a row are equally long but for the one with the needle.
+    page.select_option("[data-part=length]", "longer")
+    assert status(page).endswith(f"that fit, of {ROWS:,}")
+    page.click("text=Reset")
+    page.click("a >> text=first: largest margins")
+    assert status(page) == "1 to 50 of 747 that fit, of 2,985"  # a quarter, rounded up
+
+
+def test_a_comparison_has_a_link_and_neighbours(large: Path, open_page: Opener) -> None:
+    page = open_page(large)
+    page.goto(f"{large.as_uri()}#suite-own/subset-08%2F0031")
+    opened = "tr:has(+ tr.detail) .id"
+    assert page.inner_text(opened) == "subset-08/0031"
+    page.select_option("[data-part=sort]", "suite")
+    page.click(f"{ROW} >> nth=1 >> button")
+    page.click(".tools >> text=Next")
+    assert page.locator("tr.detail").count() == 1
+    third = page.inner_text(f"{ROW} >> nth=2 >> .id")
+    assert page.inner_text(opened) == third
+    assert page.evaluate("decodeURIComponent(location.hash)") == f"#suite-own/{third}"
+    page.click(".tools >> text=Previous")
+    assert page.inner_text(opened) == page.inner_text(f"{ROW} >> nth=1 >> .id")
+
+
+def test_the_words_that_differ_are_marked(large: Path, open_page: Opener) -> None:
+    page = open_page(large)
+    page.fill("[data-part=search]", "needle")
+    page.wait_for_function("document.querySelector('[data-part=status]').textContent[0] === '1'")
+    page.wait_for_timeout(200)
+    page.click(f"{ROW} >> nth=0 >> button")
+    before = page.locator(".side .text >> nth=0").inner_text()
+    page.click("text=Mark differences")
+    marks = page.locator(".side[data-side=chosen] mark").all_inner_texts()
+    assert marks == ["chosen", "a", "needle", "in", "the", "hay"]
+    assert page.locator(".side[data-side=rejected] mark").all_inner_texts() == ["rejected"]
+    assert page.locator(".side .text >> nth=0").inner_text() == before
+    page.click("text=Mark differences")
+    assert page.locator("mark").count() == 0
+
+
+def test_the_rows_that_fit_are_a_file(large: Path, open_page: Opener) -> None:
+    page = open_page(large)
+    page.select_option("[data-part=ending]", "gained")
+    with page.expect_download() as download:
+        page.click("text=These rows as CSV")
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert len(lines) == 1 + 597
+    assert lines[0].startswith("comparison,chosen minus rejected length,first outcome,first margin")
+    assert {line.split(",")[2] for line in lines[1:]} == {"lost"}
+
+
 def test_a_subset_in_the_table_leads_to_its_comparisons(large: Path, open_page: Opener) -> None:
     page = open_page(large)
     page.click("summary >> text=The numbers >> nth=0")
@@ -272,7 +327,7 @@ def test_every_control_can_be_reached_and_has_a_name(large: Path, open_page: Ope
     )
     assert nameless == 0
     assert page.get_by_role("searchbox", name="Search ids and texts").count() == 1
-    assert page.get_by_role("combobox").count() == 4
+    assert page.get_by_role("combobox").count() == 6
     assert page.get_by_role("img", name="Accuracies on Own <b>suite</b>").count() == 1
 
 
@@ -285,7 +340,8 @@ def test_no_id_stands_twice_and_every_reference_has_one(large: Path, open_page: 
             const named = ["aria-labelledby", "aria-controls"].flatMap((name) =>
                 [...document.querySelectorAll(`[${name}]`)].flatMap((element) =>
                     element.getAttribute(name).split(" ")));
-            const links = [...document.querySelectorAll("a[href^='#']")].map((element) =>
+            const anchors = document.querySelectorAll("a[href^='#']:not([href*='/'])");
+                const links = [...anchors].map((element) =>
                 element.getAttribute("href").slice(1));
             return [[...named, ...links].filter((id) => !ids.includes(id)),
                     ids.length - new Set(ids).size];

@@ -18,25 +18,26 @@ __all__ = [
 ]
 
 
-def verdict_sentence(contrast: Contrast, *, alpha: float) -> str:
+def verdict_sentence(contrast: Contrast, *, alpha: float, name: str = "B") -> str:
     """Return what changed from A to B in one sentence: overall, and each section that did.
 
     Args:
         contrast: what ``compare.compare`` found.
         alpha: what has a larger adjusted p value is no significant change.
+        name: what B is called.
     """
     names = contrast.suite.headline
     whole = next((item for item in contrast.level("average") if item.name == names), None)
     changed = [item for item in contrast.level("section") if item.mark(alpha) in ("+", "-")]
-    parts = [_overall(whole, alpha), *map(_change, changed)]
+    parts = [_overall(whole, alpha, name), *map(_change, changed)]
     return "; ".join(part for part in (parts[0], ", ".join(parts[1:])) if part)
 
 
-def _overall(item: Verdict | None, alpha: float) -> str:
+def _overall(item: Verdict | None, alpha: float, name: str) -> str:
     if item is None or item.difference is None or item.adjusted is None:
         return "The overall change cannot be tested"
     mark = item.mark(alpha)
-    words = {"+": "B is better overall", "-": "B is worse overall"}.get(mark)
+    words = {"+": f"{name} is better overall", "-": f"{name} is worse overall"}.get(mark)
     chance = p_text(item.difference.p_value)
     points = f"{100 * item.difference.estimate:+.2f} points, two-sided p {chance}"
     return f"{words or 'No significant change overall'} ({points})"

@@ -122,8 +122,9 @@ def _parts(materials: Sequence[Material], markup: Any) -> list[dict[str, Any]]:
                 explorer["data"]["without"] = explorer["about"] = _CUT
             explorer["texts"] = markup(_embedded(texts))
         explorer["data"] = markup(_embedded(explorer["data"]))
-        figures = [shown["bars"], shown["calibration"], *(m["ridges"] for m in shown["models"])]
-        figures += [shown["length"]] if shown["length"] else []
+        figures = [shown["bars"], *(m["ridges"] for m in shown["models"])]
+        figures += [shown[key] for key in ("length", "calibration") if shown[key]]
+        figures += shown["contrast"]["forest"].values() if shown["contrast"] else []
         for place in figures:
             for key in ("wide", "narrow", "figure"):
                 if key in place:

@@ -12,12 +12,12 @@ from rmbench.accuracy.analysis import (
 )
 from rmbench.answers.judgements import Judgements
 from rmbench.show.audit import odds_text
-from rmbench.show.report.curve_figures import calibration_plot, length_plot
+from rmbench.show.report.curve_figures import MARKERS, calibration_plot, length_plot
 from rmbench.show.report.material import Material, Scores
 from rmbench.show.report.svg import FigureLabel
 from rmbench.show.report.words import cell
 
-__all__ = ["calibration_part", "length_part"]
+__all__ = ["calibration_part", "has_calibration", "length_part"]
 
 WIDTH: Final = 400
 
@@ -78,11 +78,29 @@ def _odds(name: str, odds: OddsRatio | None) -> list[str]:
     ]
 
 
-def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]:
-    """Return how far sigmoid(margin) is from how often the model is right."""
+def has_calibration(material: Material) -> bool:
+    """Return whether the answers of any result promise a probability."""
+    return any(map(_promises, material.scores))
+
+
+def _promises(scores: Scores) -> bool:
+    analyses = scores.result.analyses
+    if analyses is not None:
+        return analyses.calibration is not None
+    return not scores.result.is_rule  # records of earlier releases have no analyses
+
+
+def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return how far sigmoid(margin) is from how often the model is right.
+
+    None where no result's answers promise a probability.
+    """
+    if not has_calibration(material):
+        return None
     known = [
         (name, scores, found, sure)
         for name, scores in zip(names, material.scores, strict=True)
+        if _promises(scores)
         for margins in [Judgements.of(scores.result.rewards).best_margins()]
         for found, sure in [(margin_calibration(margins), sureness(margins))]
         if found is not None and sure is not None
@@ -103,6 +121,7 @@ def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]
             {"name": name, "error": f"{found.error:.3f}", "brier": f"{sure.brier:.3f}"}
             for name, _, found, sure in known
         ],
+        "legend": [(name, MARKERS[place]) for place, (name, *_) in enumerate(known)],
         "sentences": [_rules_sentence(rules)] if rules else [],
     }
 

@@ -7,6 +7,8 @@
   const SEARCH_DELAY_MS = 120;
   const SNIPPET_CHARACTERS = 160;
   const ENDINGS = { w: "won", l: "lost", t: "tied", d: "dropped" };
+  const LENGTHS = { longer: 1, equal: 0, shorter: -1 };
+  const MOST_CELLS = 4_000_000;
   const SIGNS = { w: "✓", l: "✗", t: "=", d: "–" };
   // Controls and marks that reorder text are shown, not obeyed.
   const UNSEEN =
@@ -59,6 +61,62 @@
     return block === null ? null : JSON.parse(block.textContent);
   }
 
+  // Words of each text, and whether the other one lacks them there: a longest common subsequence.
+  function differences(one, two) {
+    const words = [one, two].map((text) => text.match(/\s+|[^\s]+/g) ?? []);
+    let head = 0;
+    while (head < Math.min(words[0].length, words[1].length) && words[0][head] === words[1][head]) head += 1;
+    let tail = 0;
+    const rest = Math.min(words[0].length, words[1].length) - head;
+    while (tail < rest && words[0].at(-1 - tail) === words[1].at(-1 - tail)) tail += 1;
+    const [a, b] = words.map((all) => all.slice(head, all.length - tail));
+    const same = common(a, b);
+    return [0, 1].map((side) => {
+      const middle = (side === 0 ? a : b).map((word, i) => [word, !same[side].has(i) && word.trim() !== ""]);
+      const before = words[side].slice(0, head).join("");
+      const after = tail === 0 ? "" : words[side].slice(-tail).join("");
+      return [[before, false], ...middle, [after, false]];
+    });
+  }
+
+  function common(a, b) {
+    const found = [new Set(), new Set()];
+    if (a.length * b.length > MOST_CELLS) return found; // then all between the ends is marked
+    const width = b.length + 1;
+    const best = new Uint16Array((a.length + 1) * width);
+    for (let i = a.length - 1; i >= 0; i -= 1) {
+      for (let j = b.length - 1; j >= 0; j -= 1) {
+        best[i * width + j] =
+          a[i] === b[j] ? best[(i + 1) * width + j + 1] + 1 : Math.max(best[(i + 1) * width + j], best[i * width + j + 1]);
+      }
+    }
+    for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+      if (a[i] === b[j]) {
+        found[0].add(i);
+        found[1].add(j);
+        i += 1;
+        j += 1;
+      } else if (best[(i + 1) * width + j] >= best[i * width + j + 1]) i += 1;
+      else j += 1;
+    }
+    return found;
+  }
+
+  // Text as it is, but for fenced code, which stands in a box of its own.
+  function blocks(text) {
+    const parts = text.split(/^(```[^\n`]*\n[\s\S]*?^```[ \t]*$)/m);
+    return parts.filter((part) => part !== "").map((part) => {
+      const code = /^```[^\n`]*\n([\s\S]*?)^```[ \t]*$/m.exec(part);
+      return code === null || !part.startsWith("```") ? visible(part) : make("pre", {}, visible(code[1]));
+    });
+  }
+
+  // A spreadsheet computes none of it.
+  function csvCell(value) {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  }
+
   function margins(result) {
     return result.chosen.map((chosen, i) => {
       const rejected = result.rejected[i];
@@ -90,15 +148,16 @@
         clearTimeout(timer);
         timer = setTimeout(() => this.update(), SEARCH_DELAY_MS);
       });
-      for (const part of ["subset", "ending", "model", "sort"]) {
+      for (const part of ["subset", "ending", "model", "sort", "length", "margin"]) {
         this.find(part)?.addEventListener("change", () => this.update());
       }
       this.find("form").addEventListener("submit", (event) => event.preventDefault());
       this.find("form").addEventListener("reset", () => setTimeout(() => this.update()));
       this.find("previous").addEventListener("click", () => this.turn(-1));
       this.find("next").addEventListener("click", () => this.turn(1));
+      this.find("csv").addEventListener("click", () => this.download());
       this.body.addEventListener("click", (event) => {
-        const button = event.target.closest("button[aria-expanded]");
+        const button = event.target.closest("th > button[aria-expanded]");
         if (button !== null) this.toggle(button);
       });
     }
@@ -124,10 +183,14 @@
       const subset = this.find("subset").value;
       const ending = this.find("ending").value;
       const model = Number(this.find("model")?.value ?? 0);
+      const length = this.find("length")?.value ?? "";
+      const quarter = this.find("margin").value;
       const kept = [];
       for (let i = 0; i < this.data.ids.length; i += 1) {
         if (subset !== "" && this.data.subset[i] !== Number(subset)) continue;
         if (!this.hasEnding(i, ending, model)) continue;
+        if (length !== "" && LENGTHS[length] !== Math.sign(this.data.length[i])) continue;
+        if (quarter !== "" && this.quarters(model)[i] !== Number(quarter)) continue;
         if (words.length > 0 && !this.matches(i, words)) continue;
         kept.push(i);
       }
@@ -142,6 +205,21 @@
       if (ending === "gained") return all[0] !== "w" && all[1] === "w";
       if (ending === "given-up") return all[0] === "w" && all[1] !== "w";
       return all[model] === ending;
+    }
+
+    // The quarter, by size of its margin, that each comparison is in; null for a dropped one.
+    quarters(model) {
+      this.ranked ??= new Map();
+      if (!this.ranked.has(model)) {
+        const all = this.margins[model];
+        const known = all.map((_, i) => i).filter((i) => all[i] !== null);
+        known.sort((a, b) => Math.abs(all[a]) - Math.abs(all[b]) || a - b);
+        const places = all.map(() => null);
+        const ends = [1, 2, 3].map((quarter) => Math.floor((quarter * known.length) / 4));
+        known.forEach((i, at) => (places[i] = ends.filter((end) => at >= end).length));
+        this.ranked.set(model, places);
+      }
+      return this.ranked.get(model);
     }
 
     matches(i, words) {
@@ -212,6 +290,42 @@
       return make("tr", {}, head, ...cells);
     }
 
+    // Opens a comparison by its number, wherever it stands in the list.
+    open(i) {
+      if (!this.rows.includes(i)) {
+        this.find("form").reset();
+        this.find("search").value = "";
+        this.update();
+      }
+      this.page = Math.floor(this.rows.indexOf(i) / PAGE_ROWS);
+      this.draw();
+      const button = this.body.querySelector(`button[data-row="${i}"]`);
+      this.toggle(button);
+      button.scrollIntoView({ block: "start" });
+      button.focus({ preventScroll: true });
+    }
+
+    link(i) {
+      return `#${this.key}/${encodeURIComponent(this.data.ids[i])}`;
+    }
+
+    download() {
+      const heads = this.data.models.flatMap((name) => [`${name} outcome`, `${name} margin`]);
+      const lines = [["comparison", ...(this.data.length ? ["chosen minus rejected length"] : []), ...heads]];
+      for (const i of this.rows) {
+        const cells = this.data.results.flatMap((result, at) => [
+          ENDINGS[result.endings[i]],
+          this.margins[at][i] ?? "",
+        ]);
+        const length = this.data.length ? [this.data.length[i]] : [];
+        lines.push([this.data.ids[i], ...length, ...cells]);
+      }
+      const text = lines.map((cells) => cells.map(csvCell).join(",")).join("\r\n");
+      const place = URL.createObjectURL(new Blob([text, "\r\n"], { type: "text/csv" }));
+      make("a", { href: place, download: `${this.key}.csv` }).click();
+      setTimeout(() => URL.revokeObjectURL(place), 1000);
+    }
+
     toggle(button) {
       const row = button.closest("tr");
       const isOpen = button.getAttribute("aria-expanded") === "true";
@@ -221,6 +335,7 @@
         button.removeAttribute("aria-controls");
         return;
       }
+      history.replaceState(null, "", this.link(Number(button.dataset.row)));
       const id = `${this.key}-detail-${button.dataset.row}`;
       button.setAttribute("aria-controls", id);
       row.after(this.detail(Number(button.dataset.row), id));
@@ -235,8 +350,33 @@
       for (const [at, side] of ["chosen", "rejected"].entries()) {
         sides.append(this.side(i, side, texts?.[at + 1] ?? null));
       }
-      cell.append(sides);
+      cell.append(sides, this.tools(i, cell, texts));
       return make("tr", { class: "detail", id }, cell);
+    }
+
+    tools(i, cell, texts) {
+      const bar = make("div", { class: "tools" });
+      const at = this.rows.indexOf(i);
+      for (const [name, step] of [["Previous", -1], ["Next", 1]]) {
+        const button = make("button", { type: "button", class: "plain", "data-step": step }, name);
+        button.disabled = this.rows[at + step] === undefined;
+        button.addEventListener("click", () => this.open(this.rows[at + step]));
+        bar.append(button);
+      }
+      if (texts !== null && texts[1].length === 1 && texts[2].length === 1) {
+        const button = make("button", { type: "button", class: "plain", "aria-pressed": "false" }, "Mark differences");
+        button.addEventListener("click", () => {
+          const isOn = button.getAttribute("aria-pressed") === "false";
+          button.setAttribute("aria-pressed", String(isOn));
+          const parts = isOn ? differences(texts[1][0], texts[2][0]) : [[[texts[1][0], false]], [[texts[2][0], false]]];
+          cell.querySelectorAll(".side .text").forEach((block, side) => {
+            block.replaceChildren(...parts[side].map(([text, marked]) => (marked ? make("mark", {}, visible(text)) : visible(text))));
+          });
+        });
+        bar.append(button);
+      }
+      bar.append(make("a", { href: this.link(i) }, "Link to this comparison"));
+      return bar;
     }
 
     side(i, side, texts) {
@@ -263,7 +403,7 @@
       const block = make(
         "div",
         { class: "text", dir: "auto", tabindex: "0", role: "region", "aria-label": visible(label) },
-        visible(text),
+        ...blocks(text),
       );
       return make("div", { class: "turn" }, heading, block);
     }
@@ -279,8 +419,26 @@
     if (link === null) return;
     event.preventDefault();
     const choices = JSON.parse(link.dataset.show);
-    explorers.get(link.dataset.of).set({ search: "", subset: "", ending: "", ...choices });
+    const none = { search: "", subset: "", ending: "", length: "", margin: "" };
+    explorers.get(link.dataset.of).set({ ...none, ...choices });
   });
+
+  function follow() {
+    const [key, ...rest] = location.hash.slice(1).split("/");
+    const explorer = explorers.get(key);
+    if (explorer === undefined || rest.length === 0) return;
+    let name = rest.join("/");
+    try {
+      name = decodeURIComponent(name);
+    } catch {
+      // a link that somebody cut: no comparison is called so
+    }
+    const i = explorer.data.ids.indexOf(name);
+    if (i >= 0) explorer.open(i);
+  }
+
+  window.addEventListener("hashchange", follow);
+  follow();
 
   let opened = [];
   window.addEventListener("beforeprint", () => {

@@ -8,14 +8,18 @@ from rmbench.accuracy.analysis import Agreement, ending
 from rmbench.accuracy.credit import Outcome
 from rmbench.compare.contrast import compare
 from rmbench.compare.verdict import Verdict
-from rmbench.show.contrast import split_changes
+from rmbench.show.contrast import split_changes, verdict_sentence
+from rmbench.show.report.difference_figure import ForestRow, difference_forest
 from rmbench.show.report.material import Material
+from rmbench.show.report.svg import FigureLabel
 from rmbench.show.report.words import MINUS, points, slice_title
 from rmbench.wording import counted, percent
 
 __all__ = ["contrast_part"]
 
+ALPHA: Final = 0.05
 _LONGEST_SETTING: Final = 40
+WIDE, NARROW = 960, 360
 
 
 def contrast_part(
@@ -42,6 +46,9 @@ def contrast_part(
     lines, rows = split_changes(found, "the first", "the second")
     return {
         "headline": _difference(first) | {"meaning": f"{names[1]} minus {names[0]}"},
+        "verdict": verdict_sentence(found, alpha=ALPHA, name=names[1]),
+        "forest": _forest(material, order),
+        "flips": _flips(material, names[0]),
         "facts": _agreement_facts(found.agreement, first),
         "sentence": _shared(old.outcomes, new.outcomes, names),
         "changed": list(_changes(rows)),
@@ -82,12 +89,91 @@ def _verdict_row(row: Verdict) -> dict[str, Any]:
 def _agreement_facts(found: Agreement | None, row: Verdict | None) -> list[tuple[str, str]]:
     facts = []
     if row is not None and row.adjusted is not None:
-        facts.append(("p, after Holm", _p_value(row.adjusted)))
+        facts.append(("p, two-sided", _p_value(row.adjusted)))
     if found is not None:
         facts.append(("won, lost or tied alike", f"{100 * found.same:.1f} %"))
         kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}".replace("-", MINUS)
-        facts.append(("Cohen's kappa", kappa))
+        facts.append(("error consistency (Cohen's kappa)", kappa))
     return facts
+
+
+def _forest(material: Material, rows: Sequence[Verdict]) -> dict[str, dict[str, str]]:
+    """Return the differences drawn: of averages and sections, and of the subsets; by width."""
+    found = {}
+    for key, levels in (("whole", ("average", "section")), ("subsets", ("subset",))):
+        drawn = [
+            ForestRow(
+                slice_title(row.level, row.name),
+                row.level,
+                100.0 * row.difference.estimate,
+                100.0 * row.difference.interval.low,
+                100.0 * row.difference.interval.high,
+                row.mark(ALPHA),
+            )
+            for row in rows
+            if row.level in levels and row.difference is not None
+        ]
+        if not drawn:
+            continue
+        title = f"Differences on {material.suite.title}"
+        told = "Points with 95 % intervals about a line at zero; the table below has the numbers."
+        name = f"forest-{key}-{material.suite.name}"
+        found[key] = {
+            width: difference_forest(
+                drawn, FigureLabel(f"{name}-{width}", title, told), width=pixels
+            )
+            for width, pixels in (("wide", WIDE), ("narrow", NARROW))
+        }
+    return found
+
+
+def _flips(material: Material, first: str) -> list[dict[str, Any]]:
+    """Return how many comparisons changed sides, by length and by the first result's margin."""
+    old, new = material.scores
+    changes = [
+        None if a is None or b is None else (b.credit > a.credit) - (b.credit < a.credit)
+        for a, b in zip(old.outcomes, new.outcomes, strict=True)
+    ]
+    groups: list[tuple[str, str, list[int | None]]] = []
+    differences = material.differences
+    if differences is not None:
+        for name, key, sign in (
+            ("chosen longer", "longer", 1),
+            ("chosen shorter", "shorter", -1),
+            ("equally long", "equal", 0),
+        ):
+            own = [
+                change
+                for change, d in zip(changes, differences, strict=True)
+                if (d > 0) - (d < 0) == sign
+            ]
+            groups.append((name, f'{{"length": "{key}", "sort": "change"}}', own))
+    for place, (name, own) in enumerate(_by_margin(old.margins, changes)):
+        show = f'{{"margin": "{place}", "model": "0", "sort": "change"}}'
+        groups.append((f"{first}: {name}", show, own))
+    return [
+        {
+            "name": name,
+            "n": f"{len(own):,}",
+            "gained": f"{sum(change == 1 for change in own):,}",
+            "lost": f"{sum(change == -1 for change in own):,}",
+            "show": show,
+        }
+        for name, show, own in groups
+        if own
+    ]
+
+
+def _by_margin(
+    margins: Sequence[float | None], changes: Sequence[int | None]
+) -> Iterator[tuple[str, list[int | None]]]:
+    """Yield the quarters of comparisons by how large the first result's margin is."""
+    known = [i for i, margin in enumerate(margins) if margin is not None]
+    known.sort(key=lambda i: abs(margins[i] or 0.0))
+    names = ("smallest margins", "small margins", "large margins", "largest margins")
+    for quarter, name in enumerate(names):
+        own = known[quarter * len(known) // 4 : (quarter + 1) * len(known) // 4]
+        yield name, [changes[i] for i in own]
 
 
 def _shared(

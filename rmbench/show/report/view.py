@@ -12,7 +12,7 @@ from rmbench.accuracy.analysis import ending
 from rmbench.result.record import Result
 from rmbench.show.audit import AUDIT_WORDS, audit_notes
 from rmbench.show.report.accuracy_figure import ANCHOR_MARKERS, BarRow, accuracy_bars
-from rmbench.show.report.behind import calibration_part, length_part
+from rmbench.show.report.behind import calibration_part, has_calibration, length_part
 from rmbench.show.report.curve_figures import MARKERS
 from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
 from rmbench.show.report.material import Material, Scores
@@ -102,12 +102,13 @@ def _about(material: Material) -> str:
 
 def _contents(material: Material) -> list[tuple[str, str]]:
     flips = [("flips", "Changes")] if len(material.scores) == 2 else []
+    calibration = [("calibration", "Calibration")] if has_calibration(material) else []
     return [
         ("sections", "Sections"),
         *flips,
         ("margins", "Margins"),
         ("length", "Length"),
-        ("calibration", "Calibration"),
+        *calibration,
         ("comparisons", "Comparisons"),
         ("audit", "Audit"),
     ]
@@ -310,7 +311,9 @@ def _explorer(material: Material) -> dict[str, Any]:
             "models": model_names(material.scores),
             "results": [_rewards(item) for item in material.scores],
             "without": _without(material),
+            "length": material.differences,
         },
+        "data_has_length": material.differences is not None,
         "texts": material.comparisons,
     }
 
@@ -341,16 +344,10 @@ def _rewards(scores: Scores) -> dict[str, Any]:
 
 
 def _audit(result: Result) -> Iterator[tuple[str, str]]:
-    """Yield what the audit found, then in one line what it looked for and did not find."""
-    absent = []
+    """Yield what the audit found."""
     for key, value in result.audit.items():
-        words = (_MORE_WORDS | AUDIT_WORDS).get(key, key.replace("_", " "))
         if value:
-            yield words, plain(value)
-        elif value is not None:
-            absent.append(words)
-    if absent:
-        yield "none of", "; ".join(absent)
+            yield (_MORE_WORDS | AUDIT_WORDS).get(key, key.replace("_", " ")), plain(value)
 
 
 def _details(result: Result) -> list[tuple[str, str]]:
