@@ -24,6 +24,7 @@ from rmbench.cli.cite import cite
 from rmbench.cli.compare import compare
 from rmbench.cli.doctor import doctor
 from rmbench.cli.ensemble import ensemble
+from rmbench.cli.export import export
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
 from rmbench.cli.overlap import overlap
@@ -33,6 +34,7 @@ from rmbench.cli.reproduce import reproduce
 from rmbench.cli.run import run
 from rmbench.cli.scorers import scorers
 from rmbench.cli.site import site
+from rmbench.cli.submit import submit
 from rmbench.cli.suites import suites
 from rmbench.errors import EXTRAS, RmbenchError, install
 
@@ -191,6 +193,8 @@ for _command in (
     site,
     card,
     cite,
+    export,
+    submit,
     import_,
     suites,
     scorers,
