@@ -8,23 +8,26 @@
 A folder is a copy of ``tiny`` with one to three changes: values of config.json and of the
 tokenizer's files exchanged for other kinds, keys taken out or put in, headers of the weights
 edited, files cut, templates spliced, indexes and adapters put beside. ``rmbench run`` takes it in a
-process of its own, forked from one that has the libraries loaded. What counts as a failure: an exit
+forked process, which goes on to the next folder until one is a failure: an exit
 code that is not 0 or 2, a traceback, more than ``LIMIT_S`` seconds of the processor, or more than
 ``LIMIT_BYTES`` of memory. Exit code 1 with one. The same number makes the same folder.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import random
 import resource
+import select
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,6 +39,8 @@ LIMIT_BYTES: Final = 2**30
 WALL_S: Final = 90
 """After so many seconds by the clock a process is killed: it waits for something."""
 
+AT_ONCE: Final = 50
+"""Folders that one process takes, one after the other."""
 TINY: Final = Path(rmbench.__file__).parent / "tiny"
 ODD: Final[tuple[Any, ...]] = (
     0, -1, 1, 2, 3, 7, 10**5, 10**7, 10**12, 2**63, 0.0, 0.5, -2.5, 1e308, float("nan"), "", " ",
@@ -225,59 +230,110 @@ def change_folder(folder: Path, draw: random.Random) -> None:
         change = draw.choices(changes, weights)[0]
         try:
             change()
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue  # an earlier change left nothing to be changed so
 
 
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def try_folder(model: Path, folder: Path) -> Outcome:
-    """Return what ``rmbench run`` makes of a model's folder, in a process of its own."""
-    log = folder / "output.txt"
-    start = time.monotonic()
+def make_folder(number: int, folder: Path) -> Path:
+    """Make the folder of a number, in place of what stands there, and return it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    model = folder / "model"
+    shutil.copytree(TINY, model)
+    change_folder(model, random.Random(number))
+    return model
+
+
+def try_numbers(numbers: Iterable[int], folder: Path) -> Iterator[tuple[int, Outcome]]:
+    """Yield what became of the folder of each number.
+
+    A process takes ``AT_ONCE`` of them, so that the enclosure's own process starts once. After a
+    fault another one follows: what a fault leaves behind would count for the next folder.
+    """
+    left = list(numbers)
+    while left:
+        done = 0
+        for outcome in _one_process(left[:AT_ONCE], folder):
+            yield left[done], outcome
+            done += 1
+        left = left[done:]
+
+
+def _one_process(numbers: Sequence[int], folder: Path) -> Iterator[Outcome]:
+    """Yield outcomes until one is a fault; where the process dies, that is the last one."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _run(model, folder, log)
-    while True:
-        done, status, usage = os.wait4(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() - start > WALL_S:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.02)
-    code = os.waitstatus_to_exitcode(status)
-    seconds = usage.ru_utime + usage.ru_stime
-    size = usage.ru_maxrss * 1024
-    output = log.read_text(errors="replace")
-    fault = _fault(code, seconds, size, output)
-    return Outcome(fault, code, seconds, size, output)
+        os.close(reading)
+        _work(numbers, folder, writing)
+    os.close(writing)
+    faulty = False
+    with os.fdopen(reading, "rb", buffering=0) as stream:
+        for _ in numbers:
+            if not select.select([stream], [], [], WALL_S)[0]:
+                os.kill(child, signal.SIGKILL)  # it waits for something
+            line = stream.readline()
+            if not line:
+                break
+            found = Outcome(*json.loads(line))
+            yield found
+            faulty = bool(found.fault)
+        else:
+            faulty = True
+    _, status, usage = os.wait4(child, 0)
+    if not faulty:  # it said nothing of this one
+        code = os.waitstatus_to_exitcode(status)
+        output = (folder / "output.txt").read_text(errors="replace")
+        yield Outcome(f"its process ended with {code}", code, 0.0, usage.ru_maxrss * 1024, output)
 
 
-def _run(model: Path, folder: Path, log: Path) -> None:
-    """Run the command, and end the process; output and errors go into a file."""
-    with log.open("wb") as stream:
-        for number in (1, 2):
-            os.dup2(stream.fileno(), number)
-    # Far beyond the limit, so that what breaks it is told as what it is.
+def _work(numbers: Sequence[int], folder: Path, writing: int) -> None:
+    """Try numbers in this process, and end it; output and errors go into a file."""
     resource.setrlimit(resource.RLIMIT_AS, (16 * LIMIT_BYTES, 16 * LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (3 * LIMIT_S, 3 * LIMIT_S))
+    for number in numbers:
+        model = make_folder(number, folder / str(number))
+        with (folder / "output.txt").open("wb") as stream:
+            for output in (1, 2):
+                os.dup2(stream.fileno(), output)
+        outcome = _try_folder(model, folder)
+        shutil.rmtree(model.parent, ignore_errors=True)
+        os.write(writing, json.dumps(outcome).encode() + b"\n")
+        if outcome.fault:
+            break
+    os._exit(0)
+
+
+def _try_folder(model: Path, folder: Path) -> Outcome:
+    """Return what ``rmbench run`` makes of a model's folder."""
+    start = time.process_time()
+    # Far beyond the limit, so that what breaks it is told as what it is.
+    most = int(start) + 3 * LIMIT_S
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+    code = _run(model, model.parent / "out")
+    seconds = time.process_time() - start
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    output = (folder / "output.txt").read_text(errors="replace")
+    return Outcome(_fault(code, seconds, size, output), code, seconds, size, output[-2000:])
+
+
+def _run(model: Path, out: Path) -> int:
+    """Run the command in this process and return its exit code."""
     from rmbench.cli import main
 
-    code = 70
+    command = ["run", "--model", str(model), "--suite", "mini", "--limit", "2"]
+    code: Any = 70
     try:
-        out = str(folder / "out")
-        command = ["run", "--model", str(model), "--suite", "mini", "--limit", "2"]
-        code = main([*command, "--output", out, "--no-cache"], standalone_mode=False) or 0
+        code = main([*command, "--output", str(out), "--no-cache"], standalone_mode=False) or 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException as error:
         code = getattr(error, "exit_code", 1)
-        print(repr(error))
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        print(f"rmbench: {error}" if code == 2 else repr(error), file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return int(code)
 
 
 def _fault(code: int, seconds: float, size: int, output: str) -> str:
@@ -290,13 +346,21 @@ def _fault(code: int, seconds: float, size: int, output: str) -> str:
     return f"{size >> 20} MiB" if size > LIMIT_BYTES else ""
 
 
-def try_number(number: int, folder: Path) -> Outcome:
-    """Make the folder of a number and return what became of it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    model = folder / "model"
-    shutil.copytree(TINY, model)
-    change_folder(model, random.Random(number))
-    return try_folder(model, folder)
+def prepare() -> None:
+    """Load what every run needs, before processes are forked."""
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    import torch
+
+    from rmbench.checkpoint import enclosure
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(TINY, Path(folder, "model"))
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            code = _run(Path(folder, "model"), Path(folder, "out"))
+    assert code == 0, "the folder that is mutated is good by itself"
+    enclosure._close_all()
+    enclosure._IDLE.clear()  # each forked process has its own
 
 
 def main() -> None:
@@ -307,24 +371,20 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="try this one and show its output")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "fuzz-models"))
     given = parser.parse_args()
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    import torch
-
-    import rmbench.scorers.classifier  # noqa: F401  (before the fork, so that it is loaded once)
-
-    torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
-    if given.only is not None:
-        print(try_number(given.only, given.folder / "one"))
-        return
+    prepare()
+    first, count = (given.start, given.count) if given.only is None else (given.only, 1)
     counts: Counter[str] = Counter()
-    for number in range(given.start, given.start + given.count):
-        found = try_number(number, given.folder / "one")
+    seconds, slowest, largest = 0.0, 0.0, 0
+    for number, found in try_numbers(range(first, first + count), given.folder):
         counts[found.fault or {0: "scored", 2: "refused"}[found.code]] += 1
-        if found.fault:
-            last = (found.output.strip().splitlines() or [""])[-1]
-            print(f"{number}: {found.fault}: {last[:300]}", flush=True)
+        seconds, slowest = seconds + found.seconds, max(slowest, found.seconds)
+        largest = max(largest, found.size)
+        if found.fault or given.only is not None:
+            said = found.output if given.only is not None else found.output[-300:]
+            print(f"{number}: {found.fault or found.code}: {said}", flush=True)
     print(dict(counts))
+    print(f"{seconds:.0f} CPU seconds, slowest {slowest:.1f} s, at most {largest >> 20} MiB")
     sys.exit(1 if set(counts) - {"scored", "refused"} else 0)
 
 

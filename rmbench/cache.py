@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from rmbench.files import stamp
+from rmbench.files import Stamp, stamp
 
 __all__ = [
     "SCORING_VERSION",
@@ -122,6 +122,8 @@ def _prepare(database: sqlite3.Connection) -> None:
 
 
 _digests: list["Cache"] = []
+_REMEMBERED: Final[dict[tuple[str, Stamp], str]] = {}
+"""Digests of this process, where no cache keeps them."""
 
 
 def file_digest(path: Path) -> str:
@@ -132,8 +134,24 @@ def file_digest(path: Path) -> str:
     """
     if _digests:
         return _digests[-1].file_digest(path)
+    known = (os.fspath(path.resolve()), stamp(path))
+    if known not in _REMEMBERED:
+        digest, is_settled = _read_digest(path, known[1])
+        if not is_settled:
+            return digest
+        _REMEMBERED[known] = digest
+    return _REMEMBERED[known]
+
+
+def _read_digest(path: Path, before: Stamp) -> tuple[str, bool]:
+    """Return a file's digest, and whether its stamp will tell when the file changes.
+
+    One that was written a moment ago could be written again within one tick of the clock.
+    """
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    is_settled = time.time_ns() - before.changed > SETTLED_NS
+    return digest, is_settled and stamp(path) == before
 
 
 class Cache:
@@ -221,11 +239,8 @@ class Cache:
         row = self._try(lambda database: database.execute(query, known).fetchone(), None)
         if row is not None:
             return str(row[0])
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        # A file that was written a moment ago could be written again within one tick of the clock.
-        is_settled = time.time_ns() - before.changed > SETTLED_NS
-        if is_settled and stamp(path) == before:
+        digest, is_settled = _read_digest(path, before)
+        if is_settled:
             statement = "INSERT OR REPLACE INTO stamped VALUES (?, ?, ?)"
             self._try(lambda database: database.execute(statement, (*known, digest)), None)
         return digest

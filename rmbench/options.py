@@ -163,8 +163,23 @@ def _finding(error: ValidationError, options: type[Options]) -> str:
         return f'option "{name}" is unknown; {did_you_mean(name, options.model_fields)}'
     if first["type"] == "missing":
         return f"option {name} is missing; give it with -o {name}=VALUE"
-    known = next((item.choices for item in options.fields() if item.name == name), ())
-    if known:
-        return f'{name} "{value}" is unknown; {did_you_mean(str(value), known)}'
-    said = str(first["msg"])
-    return f"{name} = {value}: {said[:1].lower()}{said[1:]}; see `rmbench scorers show`"
+    item = next(item for item in options.fields() if item.name == name)
+    if item.choices:
+        return f'{name} "{value}" is unknown; {did_you_mean(str(value), item.choices)}'
+    written = item.flag or f"-o {name}"
+    if first["type"] == "value_error":
+        said = str(first["msg"]).removeprefix("Value error, ")
+        return f"{name} = {value}: {said}; give another with {written}"
+    return f"{name} = {value}: it must be {_wanted(item)}; give it with {written}"
+
+
+def _wanted(item: OptionField) -> str:
+    """Return what the value of an option must be, in words."""
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    word = words.get(item.type, "a text")
+    least, most = (None if bound is None else f"{bound:g}" for bound in item.bounds)
+    if least is not None and most is not None:
+        return f"{word} from {least} to {most}"
+    if least is not None:
+        return f"{word}, {least} or more"
+    return word if most is None else f"{word}, {most} or less"

@@ -6,7 +6,7 @@ from rmbench.accuracy.aggregate import summarize
 from rmbench.accuracy.analysis import Groups, analyse
 from rmbench.accuracy.audit import audit
 from rmbench.accuracy.credit import check_answers, judge
-from rmbench.answers.ask import ask
+from rmbench.answers.ask import ask, hold
 from rmbench.cache import Cache
 from rmbench.result.measured import Findings, measured_result
 from rmbench.result.record import Result
@@ -36,6 +36,7 @@ def evaluate_feed(
     Raises:
         RmbenchError: data, model or answers are wrong; the message names place and remedy.
     """
+    hold(scorer)  # before its files are opened
     check_answers(feed.suite, kind_of_answers(scorer))
     start = time.perf_counter()
     asked = ask(feed, scorer, cache=cache, progress=progress).named(name)

@@ -301,3 +301,9 @@ def test_best_of_with_several_chosen_responses_is_refused_unless_asked_for(tmp_p
     with pytest.raises(RmbenchError, match="several = true"):
         opened(tmp_path, [row], COLUMNS, rest=rule)
     assert len(opened(tmp_path, [row], COLUMNS, rest=f"{rule}several = true").contents.ids) == 1
+
+
+def test_a_number_of_any_length_is_a_label_among_others(tmp_path: Path) -> None:
+    rows = [{"q": "x", "c": "a", "r": "b", "v": value} for value in (10**400, 1.0, 2)]
+    columns = '[columns]\nprompt = "q"\nchosen = "c"\nrejected = "r"\nskip = { v = [1] }\n'
+    assert opened(tmp_path, rows, columns).contents.audit["left_out"] == {"skipped": 1}

@@ -204,7 +204,7 @@ class Moving:
 
 def test_a_scorer_that_changes_while_it_is_asked_is_refused(tmp_path: Path, feed: Feed) -> None:
     with Cache(tmp_path) as cache:
-        with pytest.raises(ScorerError, match="changed while it was asked; nothing is kept: run"):
+        with pytest.raises(ScorerError, match="its files changed after it was opened"):
             ask(feed, Moving(), cache=cache)
         assert cache.info().answers == 0
 

@@ -45,8 +45,8 @@ def test_texts_of_the_command_line_become_values() -> None:
     [
         ({"word": "lft"}, 'word "lft" is unknown; did you mean "left"?'),
         ({"wrd": "left"}, 'option "wrd" is unknown; did you mean "word"?'),
-        ({"most": 0}, "most = 0: input should be greater than or equal to 1; see"),
-        ({"share": "much"}, "share = much: input should be a valid number"),
+        ({"most": 0}, "most = 0: it must be a whole number, 1 or more; give it with -o most"),
+        ({"share": "much"}, "share = much: it must be a number from 0 to 1; give it with -o share"),
     ],
 )
 def test_what_is_wrong_is_one_line(values: dict[str, object], message: str) -> None:

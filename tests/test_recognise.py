@@ -117,7 +117,7 @@ def test_what_can_be_read_in_two_ways_is_asked_about(
     with pytest.raises(DataError) as error:
         recognise(write(tmp_path, row))
     assert finding in str(error.value)
-    assert str(error.value).endswith("say it in a suite file, see docs/suites.md")
+    assert str(error.value).endswith("`rmbench suites new ROWS` writes a draft")
 
 
 def test_rows_named_like_a_bundled_suite_are_not_it(tmp_path: Path) -> None:
@@ -164,3 +164,12 @@ def test_a_model_in_the_place_of_rows_is_told_its_option() -> None:
         "rmbench: tiny: no such file or folder of rows; check the path, and give a model with"
         " --model\n"
     )
+
+
+def test_rows_that_are_not_recognised_get_a_draft(tmp_path: Path) -> None:
+    rows = write(tmp_path, {"question": "q", "good": "a"})
+    result = CliRunner().invoke(main, ["suites", "new", rows])
+    assert result.exit_code == 0
+    assert "there are question, good" in result.stdout
+    assert 'prompt = "question"' in result.stdout
+    assert "this is a draft" in result.stderr

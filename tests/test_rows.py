@@ -18,6 +18,7 @@ import pytest
 from rmbench.errors import DataError
 from rmbench.suite import formats, hub
 from rmbench.suite.definition import Columns, Credit, Source, Suite
+from rmbench.suite.formats import read_file
 from rmbench.suite.rows import Row, Rows, open_rows
 
 Content = list[dict[str, Any]]
@@ -834,3 +835,11 @@ def test_the_commit_is_read_from_the_names_of_the_cached_files(
 ) -> None:
     dataset = SimpleNamespace(cache_files=[{"filename": name} for name in names])
     assert hub._commit_in_cache(dataset) == commit
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_csv_has_commas_semicolons_or_tabs(mark: str, tmp_path: Path) -> None:
+    lines = [("prompt", "chosen", "rejected"), ("Why?", '"So; then, or\tnot"', "No.")]
+    (tmp_path / "rows.csv").write_text("".join(mark.join(line) + "\n" for line in lines))
+    ((_, row),) = read_file(tmp_path / "rows.csv")
+    assert row == {"prompt": "Why?", "chosen": "So; then, or\tnot", "rejected": "No."}

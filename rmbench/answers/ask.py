@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,8 +26,10 @@ from rmbench.scorers.contract import (
 )
 from rmbench.suite.feed import Contents, Feed
 
-__all__ = ["Asked", "ask", "identity_of"]
+__all__ = ["Asked", "ask", "hold", "identity_of"]
 
+_HELD: Final["WeakKeyDictionary[Scorer, Identity | None]"] = WeakKeyDictionary()
+"""What each scorer was when it was first asked for."""
 SUM_WITHIN: Final = 1e-3
 """How far the shares of an answer may be from a sum of 1."""
 _log = logging.getLogger("rmbench")
@@ -59,8 +62,9 @@ def ask(
         ScorerError: the scorer cannot answer, or an answer is missing, no number, or too many.
         DataError: the data changed since it was checked.
     """
+    identity = hold(scorer)  # before its files are opened
     questions = _questions(feed, scorer)
-    keys = None if cache is None else keys_of(identity_of(scorer), questions.name)
+    keys = None if cache is None else keys_of(identity, questions.name)
     ledger = RunLedger(len(questions), cache=cache, keys=keys, progress=progress)
     kept = ledger.finished()
     if kept is not None:
@@ -73,6 +77,30 @@ def ask(
     if kept is None and facts.is_final:
         ledger.finish(info, facts)
     return Asked(judgements, facts, info)
+
+
+def hold(scorer: Scorer) -> Identity | None:
+    """Return what tells a scorer from every other, once it is what it was when it was first held.
+
+    A scorer opens its files when it is first asked, and goes on with what it read: whatever was
+    written to them since, its answers are not those of the new files.
+
+    Raises:
+        ScorerError: it changed.
+    """
+    found = identity_of(scorer)
+    try:
+        first = _HELD.setdefault(scorer, found)
+    except TypeError:  # somebody's own that cannot be remembered
+        return found
+    if found != first:
+        opened = getattr(scorer, "model", None)  # its info may be known of a loaded model only
+        name = opened if isinstance(opened, str) else scorer.info.id
+        raise ScorerError(
+            f"{name}: its files changed after it was opened, and nothing is kept of what"
+            " it answered since; run again when they are whole"
+        )
+    return found
 
 
 def identity_of(scorer: Scorer) -> Identity | None:
@@ -96,17 +124,16 @@ def _questions(feed: Feed, scorer: Scorer) -> Conversations | CandidateQuestions
 
 def _put(scorer: Scorer, questions: Conversations | CandidateQuestions, ledger: RunLedger) -> Facts:
     """Ask, and ask anew what the scorer finds to contradict the answers of an earlier run."""
-    before = identity_of(scorer)
     facts = _put_once(scorer, questions, ledger)
     if ledger.taken_up and _contradicts(facts):
         _log.warning("answers of an earlier run are not what is answered now; asking all anew")
         ledger.forget()
         facts = _put_once(scorer, questions, ledger)
-    if identity_of(scorer) != before:
+    try:
+        hold(scorer)
+    except ScorerError:
         ledger.forget()
-        raise ScorerError(
-            f"{scorer.info.id}: the model changed while it was asked; nothing is kept: run again"
-        )
+        raise
     return facts
 
 

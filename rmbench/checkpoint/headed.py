@@ -18,7 +18,7 @@ from rmbench.checkpoint.stored import Stored, read_header
 from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
-__all__ = ["StoredWeights", "load_headed", "prefix_mapping"]
+__all__ = ["StoredWeights", "load_headed", "prefix_mapping", "refuse_without_head"]
 
 VALUE_HEAD: Final = "value_head.safetensors"
 """Where TRL's and LLaMA-Factory's trainers put a head beside a language model."""
@@ -83,6 +83,17 @@ def _with_found_head(checkpoint: Checkpoint, stored: Stored, dtype: str) -> Any:
     network = Headed(backbone, head, checkpoint.reader.place)
     network.described = ", ".join(layer.shown for layer in layers)
     return network
+
+
+def refuse_without_head(checkpoint: Checkpoint, stored: Stored) -> None:
+    """Refuse weights among which nothing can be a head, by their names and shapes alone.
+
+    Raises:
+        ScorerError: nothing can.
+    """
+    found = find_parts(build_skeleton(checkpoint, loader=AutoModel), stored)
+    if found is not None and not found.layers and not found.others:
+        raise ScorerError(f"{checkpoint.place}: {_no_head(checkpoint, [], [])}")
 
 
 def prefix_mapping(skeleton: Any, prefix: str) -> dict[str, Any]:

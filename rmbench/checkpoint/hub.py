@@ -6,10 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from rmbench.checkpoint.stored import Tensor
 from rmbench.errors import ScorerError, enclosed
-from rmbench.suite.hub import hub_failure, is_broken_transfer
+from rmbench.suite.hub import hub_failure, is_broken_transfer, spare_retries
 
-__all__ = ["fetch_config", "fetch_texts", "fetch_weights", "find_commit", "snapshot"]
+__all__ = [
+    "fetch_config",
+    "fetch_header",
+    "fetch_texts",
+    "fetch_weights",
+    "find_commit",
+    "snapshot",
+]
 
 # Everything that is read before the weights; the first of a repository tells its commit.
 _FIRST: Final = ("config.json", "adapter_config.json")
@@ -26,6 +34,7 @@ def find_commit(repository: str, revision: str | None) -> str:
         ScorerError: there is no such model or revision, it may not be read, or the Hub cannot be
             reached and the model is not in the cache.
     """
+    spare_retries()
     for name in _FIRST:
         file = _fetch(repository, name, revision)
         if file is not None:
@@ -102,6 +111,32 @@ def _list(repository: str, commit: str) -> list[str]:
             return sorted(HfApi().list_repo_files(repository, revision=commit))
     folder = snapshot(repository, commit)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def fetch_header(repository: str, commit: str) -> dict[str, Tensor]:
+    """Return the tensors that a repository's safetensors state, without their content.
+
+    Empty where they are not to be had so: for pickle, without a network, where another file may
+    hold a head, or for what is in the cache already, whose own headers are read.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE or any(snapshot(repository, commit).glob("*.safetensors")):
+        return {}
+    try:
+        with enclosed(partial(_refusal, repository)):
+            files = HfApi().get_safetensors_metadata(repository, revision=commit).files_metadata
+            others = {name for name in _list(repository, commit) if name.endswith(".safetensors")}
+            if others - files.keys():
+                return {}
+            return {
+                name: Tensor(tuple(tensor.shape), str(tensor.dtype))
+                for file in files.values()
+                for name, tensor in file.tensors.items()
+            }
+    except ScorerError:
+        return {}  # fetching the weights says what is wrong with them
 
 
 def snapshot(repository: str, commit: str) -> Path:

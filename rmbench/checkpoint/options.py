@@ -81,8 +81,7 @@ class ModelOptions(Options):
     batch_tokens: Annotated[int, Field(ge=1)] | None = option(
         None,
         help="Tokens of one batch; by default what suits the device.",
-        flag=True,
-        moves="nothing",
+        flag=True,  # it moves answers: in half precision the last digits hang on the batch
     )
     workers: Annotated[int, Field(ge=1)] = option(
         1,

@@ -11,8 +11,8 @@ from rmbench.checkpoint.adapter import Adapter, head_rows, merge
 from rmbench.checkpoint.explain import foreign
 from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
 from rmbench.checkpoint.head import Headed
-from rmbench.checkpoint.headed import load_headed
-from rmbench.checkpoint.hub import fetch_weights
+from rmbench.checkpoint.headed import load_headed, refuse_without_head
+from rmbench.checkpoint.hub import fetch_header, fetch_weights
 from rmbench.checkpoint.loading import (
     build_skeleton,
     check_loading,
@@ -24,7 +24,7 @@ from rmbench.checkpoint.loading import (
 from rmbench.checkpoint.network_findings import check_head, check_vocabulary
 from rmbench.checkpoint.opening import Checkpoint, limit_length, position_limit
 from rmbench.checkpoint.outputs import with_one_reward
-from rmbench.checkpoint.stored import Stored, read_stored
+from rmbench.checkpoint.stored import Stored, Tensor, read_stored
 from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
@@ -54,6 +54,7 @@ def load_weights(checkpoint: Checkpoint) -> Loaded:
     """
     options, name = checkpoint.options, checkpoint.name
     if checkpoint.commit is not None:
+        refuse_headless(checkpoint, fetch_header(name, checkpoint.commit))
         fetch_weights(name, checkpoint.commit, pickle=options.trust_pickle)
     adapter = checkpoint.adapter
     if adapter is not None and checkpoint.base_commit is not None:
@@ -100,6 +101,24 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
     else:
         network = _adapted(network, loading, checkpoint, checkpoint.adapter)
     return _placed(network, checkpoint, device), dtype
+
+
+def refuse_headless(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a language model without a head before gigabytes of it are fetched.
+
+    Args:
+        checkpoint: a model of the Hub.
+        tensors: what its weights are; empty where that is not known yet.
+
+    Raises:
+        ScorerError: nothing among the weights can be its head.
+    """
+    config, reader = checkpoint.config, checkpoint.reader
+    if not tensors or getattr(config, "auto_map", None) or reader.path or checkpoint.adapter:
+        return
+    stored = Stored(tensors)
+    if is_headed(checkpoint, stored, build_skeleton(checkpoint)):
+        refuse_without_head(checkpoint, stored)
 
 
 def _all_rows(checkpoint: Checkpoint, stored: Stored) -> Mapping[str, tuple[int, ...]]:

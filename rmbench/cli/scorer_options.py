@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rmbench.options import OptionField, Options
     from rmbench.scorers.kind import Kind
 
-__all__ = ["ScorerCommand", "given_options", "options_for", "tell_unused"]
+__all__ = ["ScorerCommand", "check_options", "given_options", "options_for", "tell_unused"]
 
 ASSIGNED: Final = "assigned"
 
@@ -113,6 +113,23 @@ def options_for(kind: "Kind", given: Mapping[str, Any]) -> "Options":
     """
     known = kind.options.model_fields
     return kind.options(**{name: value for name, value in given.items() if name in known})
+
+
+def check_options(models: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse wrong options before any data is read, where the kind of model is known by then.
+
+    Raises:
+        ScorerError: a value is wrong, or one that a kind needs is missing.
+    """
+    from rmbench.scorers.registry import USUAL, load_kind, name_model
+
+    for model in models:
+        kind = name_model(model).kind
+        if kind:
+            options_for(load_kind(kind), given)
+        else:  # its configuration will tell; what a usual model knows is the same of all
+            usual = load_kind(USUAL).options
+            usual(**{name: value for name, value in given.items() if name in usual.model_fields})
 
 
 def tell_unused(models: Sequence[str], given: Mapping[str, Any]) -> None:

@@ -42,11 +42,18 @@ def list_(fmt: str) -> None:
 @click.argument("kind")
 @FORMAT
 def show(kind: str, fmt: str) -> None:
-    """Show the options of a KIND, as -o NAME=VALUE takes them."""
-    from rmbench.scorers.registry import load_kind
+    """Show the options of a KIND, as -o NAME=VALUE takes them.
+
+    A model is shown as the kind that it is of: tiny, length, judge:org/name.
+    """
+    from rmbench.scorers.registry import find_kind, kind_names, load_kind
     from rmbench.show.formats import format_table
     from rmbench.show.table import Table
 
+    if kind not in kind_names() and kind.rstrip(":") in kind_names():
+        kind = kind.rstrip(":")
+    if kind not in kind_names() and _is_model(kind):
+        kind = find_kind(kind).kind
     found = load_kind(kind)
     rows = [
         [item.name, _values(item), "" if item.default is None else str(item.default), item.help]
@@ -55,6 +62,15 @@ def show(kind: str, fmt: str) -> None:
     columns = ["option", "values", "default", "what it does"]
     title = f"{kind}:{found.metavar}: {found.summary}"
     click.echo(format_table(Table(title=title, columns=columns, rows=rows, numeric=False), fmt))
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name stands for a model whose kind is known without a network."""
+    from pathlib import Path
+
+    from rmbench.scorers.registry import unprefixed_names
+
+    return name in unprefixed_names() or Path(name).is_dir() or ":" in name
 
 
 def _values(item: "OptionField") -> str:

@@ -58,25 +58,41 @@ def show(name: str) -> None:
     help="Write it here, beside the rows, instead of printing it.",
 )
 def new(rows: str, output: Path | None) -> None:
-    """Write a suite file for rows of your own, pinned, with what they were recognised as."""
-    from rmbench.files import write_text
+    """Write a suite file for rows of your own, pinned, with what they were recognised as.
+
+    Of rows that are not recognised a draft is written, to be filled in.
+    """
+    from rmbench.errors import DataError
     from rmbench.suite.feed import open_feed
-    from rmbench.suite.recognise import recognise, to_toml
+    from rmbench.suite.recognise import draft, recognise, to_toml
     from rmbench.wording import printable
 
     if output is not None:
         _check_place(output, rows)
-    suite, content, reading = recognise(rows)
+    try:
+        suite, content, reading = recognise(rows)
+    except DataError as error:
+        text = draft(rows)
+        finding = str(error).rpartition("; ")[0]
+        click.echo(printable(f"{finding}; this is a draft: fill in its ?"), err=True)
+        _put(text, output)
+        return
     feed = open_feed(suite, data=rows if Path(rows).exists() else None)
     content["source"] |= {
         "comparisons": len(feed.contents.ids),
         "sha256": feed.contents.sha256,
     }
     click.echo(printable(reading), err=True)
+    _put(to_toml(content), output)
+
+
+def _put(text: str, output: Path | None) -> None:
+    from rmbench.files import write_text
+
     if output is None:
-        click.echo(to_toml(content), nl=False)
+        click.echo(text, nl=False)
     else:
-        write_text(output, to_toml(content))
+        write_text(output, text)
         click.echo(f"written: {output}", err=True)
 
 

@@ -34,13 +34,14 @@ def choose_batch_tokens(
         reserved: bytes that will not be free any more: of weights that are still to be loaded.
 
     Returns:
-        A number of tokens between 512 and 16,384; on a CPU always 1,024.
+        A power of two between 512 and 16,384, so that a little more or less of free memory does
+        not change it; on a CPU always 1,024.
     """
     free = _free_memory(device)
     if free is None:
         return CPU_TOKENS
     fitting = int((free - reserved) * MEMORY_SHARE / _bytes_per_token(config, dtype))
-    return min(MOST, max(LEAST, fitting))
+    return min(MOST, max(LEAST, 1 << max(fitting, 1).bit_length() - 1))
 
 
 def chunks_per_row(device: torch.device) -> int:

@@ -108,9 +108,13 @@ class _OfFile:
         return replace(self._scorer.info, revision=self._revision)
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> Identity | None:
         info = self.info
-        return Identity(repr((info.id, info.revision, sorted(info.settings.items()))))
+        try:
+            now = _revision(self._path.read_bytes())
+        except OSError:
+            return None
+        return Identity(repr((info.id, now, sorted(info.settings.items()))))
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._scorer, name)
@@ -141,13 +145,17 @@ def open_file(name: str, _: Options | None = None) -> Scorer:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ScorerError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    revision = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    file = Path(path)
+    revision, file = _revision(content), Path(path)
     module = _run(file)
     if not hasattr(module, attribute):
-        known = [key for key in vars(module) if not key.startswith("_")]
-        raise ScorerError(f'{path}: has no "{attribute}"; {did_you_mean(attribute, known)}')
+        known = _scorers_in(module)
+        remedy = did_you_mean(attribute, known) if known else "it defines no scorer"
+        raise ScorerError(f'{path}: has no "{attribute}"; {remedy}')
     return _OfFile(_as_scorer(getattr(module, attribute), file, attribute), file, revision)
+
+
+def _revision(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _run(path: Path) -> ModuleType:
@@ -158,6 +166,17 @@ def _run(path: Path) -> ModuleType:
     with enclosed(partial(_failure, path)):
         spec.loader.exec_module(module)
     return module
+
+
+def _scorers_in(module: ModuleType) -> list[str]:
+    """Return the names of what a file defines, rather than imports, and that may be a scorer."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (hasattr(value, "info") or getattr(value, "__module__", None) == module.__name__)
+        and (callable(value) or hasattr(value, "score") or hasattr(value, "prefer"))
+    ]
 
 
 def _failure(path: Path, error: BaseException) -> ScorerError:

@@ -7,6 +7,7 @@ it is, and is no answer.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,11 +35,23 @@ from rmbench.suite.comparison import Candidates, Comparison, Conversation, Key, 
 
 __all__ = ["KIND", "JudgeOptions", "ListwiseJudge", "PointwiseJudge", "open_judge"]
 
+_LOCAL: Final = frozenset(
+    {"revision", "dtype", "device", "device_map", "attention", "template", "trust_remote_code"}
+    | {"trust_pickle"}
+)
+"""Options of a judge that runs here."""
+_log = logging.getLogger("rmbench")
 MILLION: Final = 1_000_000
 
 
 def _from_json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError('it must be a JSON object, such as {"top_p": 0.9}')
+    return found
 
 
 class JudgeOptions(CallOptions):
@@ -212,13 +225,18 @@ class _Judge:
         )
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> Identity | None:
         """What replies hang on, how they are read, and how often the run is made."""
+        from rmbench.scorers.unloaded import model_identity
+
         asked: tuple[Any, ...]
         asked = (self.model, self.options.url, self.file.messages, self.sampling)
         if isinstance(self.chat, LocalChat):
             chat = self.chat
-            asked = (*asked, self.revision, self.file.awaits_answer, chat.settings, chat.labels)
+            local = model_identity(chat.model, chat.options)
+            if local is None:
+                return None
+            asked = (*asked, local, self.file.awaits_answer, chat.settings, chat.labels)
         read_as = (self.file.verdict, self.options.samples)
         return Identity(repr(asked), repr(read_as), repr(self.options.repeat))
 
@@ -401,6 +419,10 @@ def open_judge(name: str, options: JudgeOptions) -> PointwiseJudge | ListwiseJud
 
 def open_chat(name: str, file: JudgeFile, options: JudgeOptions) -> Chat:
     """Return what writes the replies: a folder of batches, a server, or a model that runs here."""
+    idle = _LOCAL & options.model_fields_set
+    if idle and (options.url or options.batch):
+        named = ", ".join(sorted(f"--{option.replace('_', '-')}" for option in idle))
+        _log.warning("judge:%s: %s: without effect on a judge behind a server", name, named)
     if options.batch is not None:
         return BatchChat(Path(options.batch))
     if options.url is not None:

@@ -131,8 +131,8 @@ def _find_shape(suite: Suite, row: Row) -> Columns:
     names = [textwrap.shorten(str(name), 40, placeholder=" …") for name in row.fields][:20]
     raise DataError(
         f'{row.place}: no column "{missing[0]}"; it has {", ".join(names)};'
-        " rename the columns, write a suite file with other [columns], or give the file the"
-        " suffix of its format"
+        " rename the columns, write a suite file with other [columns] (`rmbench suites new`), or"
+        " give the file the suffix of its format"
     )
 
 

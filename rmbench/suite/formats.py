@@ -10,11 +10,13 @@ import io
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from rmbench.errors import DataError, enclosed
 from rmbench.files import RepeatedKeyError, parse_json
+from rmbench.suite.footer import check_footer
 
 __all__ = ["FORMATS", "format_of", "lines_of", "open_bytes", "read_file"]
 
@@ -197,7 +199,10 @@ def _whole(stream: IO[bytes], name: str) -> bytes:
 
 def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    cells = csv.reader((line.decode() for line in lines_of(stream, name)), strict=True)
+    lines = (line.decode() for line in lines_of(stream, name))
+    first = next(lines, "")
+    mark = _delimiter(first)
+    cells = csv.reader(chain([first], lines), strict=True, delimiter=mark)
     header: list[str] = []
     number = 0
     try:
@@ -206,13 +211,21 @@ def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
             if len(row) > len(header):
                 raise DataError(
                     f"{name}, row {number}: {len(row)} cells under {len(header)} columns;"
-                    " quote the cells that hold commas"
+                    f" quote the cells that hold {_NAMED[mark]}"
                 )
             yield f"{name}, row {number}", dict(zip(header, row, strict=False))
     except UnicodeDecodeError as error:
         raise DataError(f"{name}, row {number + 1}: not UTF-8: {error}; convert the file") from None
     except csv.Error as error:
         raise DataError(f"{name}, row {number + 1}: not CSV: {error}; mend the file") from None
+
+
+_NAMED: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def _delimiter(header: str) -> str:
+    """Return what stands between the columns: semicolons or tabs only where no comma does."""
+    return next((mark for mark in _NAMED if mark in header), ",")
 
 
 def _distinct(columns: list[str], name: str) -> list[str]:
@@ -233,6 +246,7 @@ def _parquet(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
         finding = (str(error).strip() or type(error).__name__).splitlines()[0]
         return DataError(f"{name}: broken parquet after {number} rows: {finding}; copy it again")
 
+    check_footer(seekable, Path(name))
     with enclosed(broken):
         file = pyarrow.parquet.ParquetFile(seekable, **_IN_PIECES)
     with closing(file):

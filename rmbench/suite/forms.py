@@ -27,7 +27,7 @@ def _key(value: Any) -> tuple[str, Any]:
     """Return what tells labels apart: 1 and 1.0 are one, 1 and true are two."""
     if isinstance(value, bool):
         return "truth", value
-    return ("number", float(value)) if isinstance(value, int | float) else ("text", value)
+    return "number" if isinstance(value, int | float) else "text", value
 
 
 def _is_among(value: Any, labels: tuple[Label, ...]) -> bool:

@@ -205,10 +205,13 @@ def _commit_in_cache(dataset: Any) -> str | None:
 
 def _hub_refusal(suite: Suite, path: str, error: BaseException) -> DataError:
     splits = ", ".join(suite.source.splits) or suite.source.split
+    split = f" (split {splits})" if splits else ""
     wanted = f" ({suite.source.wanted})" if suite.source.wanted else ""
     local = f"pass --data {suite.name}=PATH with a local copy{wanted}"
+    if suite.folder == Path(path).parent and not suite.folder.exists():  # rows without a suite file
+        local = "give the path of a local file or folder in its place"
     meaning = hub_failure(error, local=local, remedy="check [source]")
-    return DataError(f"{path} (split {splits}): {meaning}")
+    return DataError(f"{path}{split}: {meaning}")
 
 
 def _damage(finding: str, error: BaseException) -> DataError:

@@ -14,7 +14,7 @@ from rmbench.suite.doubts import are_twins, is_verdict, words_of
 from rmbench.suite.messages import read_messages
 from rmbench.suite.rows import Rows, open_rows
 
-__all__ = ["Recognised", "recognise", "rows_of", "to_toml"]
+__all__ = ["Recognised", "draft", "recognise", "rows_of", "to_toml"]
 
 LOOKED_AT: Final = 1000
 _SIDES: Final = (
@@ -30,7 +30,7 @@ _SIDES: Final = (
 _PROMPTS: Final = ("prompt", "question", "instruction", "query", "conversation", "context", "input")
 _EVEN: Final = {"tie", "ties", "even", "equal", "same", "both", "neither", "draw", "none"}
 _HH: Final = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
-_REMEDY: Final = "say it in a suite file, see docs/suites.md"
+_REMEDY: Final = "say it in a suite file: `rmbench suites new ROWS` writes a draft"
 
 
 class Recognised(NamedTuple):
@@ -65,6 +65,24 @@ def recognise(place: str) -> Recognised:
     rule = "" if credit["rule"] == "pair" else f", rule {credit['rule']}"
     suite = suite_from(content, Path(place) if _is_hub(place) else Path(place).absolute())
     return Recognised(suite, content, f"{place}: read as {reading}{rule}")
+
+
+def draft(place: str) -> str:
+    """Return a suite file to be filled in, for rows that are not recognised.
+
+    Raises:
+        DataError: they cannot even be read.
+    """
+    content = _begun(place)
+    first = islice(_all_rows(place, content), LOOKED_AT)
+    names = list(dict.fromkeys(name for row in first for name in row.fields))
+    prompt = next((name for name in _PROMPTS if name in names), "?")
+    content["columns"] = {"prompt": prompt, "chosen": "?", "rejected": "?"}
+    content["credit"] = {"rule": "pair"}
+    return (
+        f"# A draft: put a column's name in the place of each ?; there are {', '.join(names)}.\n"
+        f"# Other forms of rows are in docs/suites.md.\n{to_toml(content)}"
+    )
 
 
 def _is_hub(place: str) -> bool:
