@@ -19,6 +19,7 @@ TOKENS: Final = (
     "by batches of like length (both with padding), and with shared prefixes standing once;",
     "the last two compute equal conversations once",
 )
+NOTHING: Final = ("no model's tokens are computed here, so there is nothing to plan",)
 COUNTS: Final = ("tokens", "RewardBench's loop", "sorted", "shared", "rows")
 
 
@@ -37,7 +38,6 @@ def print_plan(
 
     estimate = given.get("device", "auto") != "auto"
     rows: list[list[Content]] = []
-    is_planned = False
     for model in models:
         named = find_kind(model)
         kind = load_kind(named.kind)
@@ -46,16 +46,16 @@ def print_plan(
             cells = [Cell("count", None)] * len(COUNTS) + [Cell("seconds", None)] * estimate
             if kind.plan is not None:
                 cells = _cells(kind.plan(named.name, options, Conversations(feed), estimate))
-                is_planned = True
             asked = Cell("count", feed.num_conversations)
             rows.append([feed.suite.name, model, asked, *cells])
     counts = [*COUNTS, *(["seconds"] if estimate else [])]
-    notes = [*TOKENS, *(line for feed in feeds for line in _smallest(feed))]
+    is_planned = any(cell != Cell("count", None) for row in rows for cell in row[3:4])
+    notes = [line for feed in feeds for line in _smallest(feed)]
     if not is_planned:
         rows, counts = [row[:3] for row in rows], []
-        notes[: len(TOKENS)] = ["no model's tokens are computed here, so there is nothing to plan"]
     elif not estimate:
         notes.append("name a --device for an estimate of the seconds")
+    notes = [*(TOKENS if is_planned else NOTHING), *notes]
     columns = ["suite", "model", "conversations", *counts]
     click.echo(format_table(Table(title="Plan", columns=columns, rows=rows, notes=notes), fmt))
 

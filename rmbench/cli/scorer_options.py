@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rmbench.options import OptionField, Options
     from rmbench.scorers.kind import Kind
 
-__all__ = ["ScorerCommand", "check_options", "given_options", "options_for", "tell_unused"]
+__all__ = ["ScorerCommand", "given_options", "options_for", "tell_unused"]
 
 ASSIGNED: Final = "assigned"
 
@@ -115,7 +115,7 @@ def options_for(kind: "Kind", given: Mapping[str, Any]) -> "Options":
     return kind.options(**{name: value for name, value in given.items() if name in known})
 
 
-def check_options(models: Sequence[str], given: Mapping[str, Any]) -> None:
+def _check_options(models: Sequence[str], given: Mapping[str, Any]) -> None:
     """Refuse wrong options before any data is read, where the kind of model is known by then.
 
     Raises:
@@ -133,16 +133,17 @@ def check_options(models: Sequence[str], given: Mapping[str, Any]) -> None:
 
 
 def tell_unused(models: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Say on standard error which options do nothing for some of the models.
+    """Refuse wrong options, and say on standard error which do nothing for some of the models.
 
     Raises:
-        ScorerError: an option is known to none of them, and is no flag.
+        ScorerError: an option is known to none of them and is no flag, or its value is wrong.
     """
     known = {model: _known(model) for model in dict.fromkeys(models)}
     everything = {name for _, names in known.values() for name in names}
     for name in given:
         if name not in everything | _fields().keys():
             raise ScorerError(f"-o {name}: no such option; {did_you_mean(name, everything)}")
+    _check_options(models, given)
     unused: dict[str, list[str]] = {}
     for model, (kind, names) in known.items():
         flags = [_written(name) for name in given if name not in names]
