@@ -27,6 +27,7 @@ from rmbench.cli.ensemble import ensemble
 from rmbench.cli.export import export
 from rmbench.cli.import_ import import_
 from rmbench.cli.leaderboard import leaderboard
+from rmbench.cli.options import add_loudness
 from rmbench.cli.overlap import overlap
 from rmbench.cli.rank import rank
 from rmbench.cli.report import report
@@ -201,4 +202,5 @@ for _command in (
     cache,
 ):
     main.add_command(_command)
+    add_loudness(_command)
     _name_variables(_command, f"RMBENCH_{str(_command.name).upper()}")

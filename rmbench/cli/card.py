@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rmbench.cli.options import SUITE_FILE
+from rmbench.cli.options import SUITE_FILE, note
 
 __all__ = ["card"]
 
@@ -42,4 +42,4 @@ def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> N
         click.echo(to_yaml(index), nl=False)
         return
     changed = merge_card(into, index)
-    click.echo(f"{into}: {'updated' if changed else 'up to date'}", err=True)
+    note(f"{into}: {'updated' if changed else 'up to date'}")

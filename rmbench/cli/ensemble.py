@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import FORMAT, OUTPUT, SUITE_FILE, path_of
+from rmbench.cli.options import FORMAT, OUTPUT, SUITE_FILE, note, path_of
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
@@ -50,7 +50,7 @@ def ensemble(
     suite = suite_of(found[0], load_suite(suite_file) if suite_file else None)
     differences = _differences(found[0], suite, path_of(data, suite.name))
     result = combine(found, suite, name=name, differences=differences)
-    click.echo(f"written: {write_result(result, output)}", err=True)
+    note(f"written: {write_result(result, output)}")
     if fmt in ("json", "csv"):
         click.echo(results_as_json([result]) if fmt == "json" else results_as_csv([result]))
         return

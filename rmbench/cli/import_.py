@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import FORMAT, OUTPUT, path_of
+from rmbench.cli.options import FORMAT, OUTPUT, note, path_of
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
@@ -43,7 +43,7 @@ def import_(
         results, failed = _import_file(file, suite, (model, data), output), 0
         _print_each(results, suite, fmt)
     if data is None:
-        click.echo(f"ids were not compared with {suite.name}'s; --data PATH does so", err=True)
+        note(f"ids were not compared with {suite.name}'s; --data PATH does so")
     if failed:
         raise SystemExit(2)
 
@@ -66,7 +66,7 @@ def _import_file(
                 " give another --model name or --output"
             )
     for result in results:
-        click.echo(f"written: {write_result(result, output)}", err=True)
+        note(f"written: {write_result(result, output)}")
     return results
 
 
@@ -88,7 +88,7 @@ def _import_folder(
         except RmbenchError as error:
             click.echo(printable(f"rmbench: {error}"), err=True)
             failed += 1
-    click.echo(f"{counted(len(results), 'results')} of {counted(len(paths), 'files')}", err=True)
+    note(f"{counted(len(results), 'results')} of {counted(len(paths), 'files')}")
     return results, failed
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from rmbench.answers.jobs import Needs
+from rmbench.cli.options import note
 from rmbench.cli.progress import progress_bar
 from rmbench.cli.scorer_options import options_for
 from rmbench.errors import RmbenchError
@@ -88,10 +89,8 @@ def _run_model(job: Planned, folders: Folders) -> "list[Result]":
 
 def tell_warnings(model: str, results: "Sequence[Result]") -> None:
     """Say on standard error what is odd about a model."""
-    from rmbench.wording import printable
-
     for name, seen in results[0].audit.get("warnings", {}).items() if results else ():
-        click.echo(printable(f"warning: {model}: {name}: {seen}; see `rmbench doctor`"), err=True)
+        note(f"warning: {model}: {name}: {seen}; see `rmbench doctor`")
 
 
 def write(result: "Result", output: Path) -> None:
@@ -102,10 +101,26 @@ def write(result: "Result", output: Path) -> None:
     """
     from rmbench.result.store import find_replaced
 
-    replaced = find_replaced(result, output)
-    click.echo(f"written: {_write(result, output)}", err=True)
+    folder = _own_folder(result, output)
+    replaced = find_replaced(result, folder)
+    note(f"written: {_write(result, folder)}")
     if replaced is not None:
         _tell_replaced(replaced[0], replaced[1], result)
+
+
+def _own_folder(result: "Result", output: Path) -> Path:
+    """Return where a result goes: not over a committed one, unless its folder was asked for."""
+    from rmbench.result.git import is_committed
+    from rmbench.result.names import file_stem, suite_folder
+
+    source = click.get_current_context().get_parameter_source("output")
+    place = suite_folder(output, result.suite["name"]) / f"{file_stem(result)}.json"
+    if source is not click.core.ParameterSource.DEFAULT or not place.is_file():
+        return output
+    if not is_committed(place):
+        return output
+    note(f"{place} is committed and stays as it is; --output {output} writes there")
+    return output.with_name(f"{output.name}-new")
 
 
 def _write(result: "Result", output: Path) -> Path:
@@ -131,9 +146,7 @@ def _write(result: "Result", output: Path) -> Path:
 
 def _tell_replaced(earlier: "Result", kept: Path | None, result: "Result") -> None:
     """Say what became of the record that stood where this one was written."""
-    from rmbench.wording import printable
-
     if kept is not None:
-        click.echo(printable(f"kept the earlier result as {kept}: {earlier.signature}"), err=True)
+        note(f"kept the earlier result as {kept}: {earlier.signature}")
     elif earlier.signature != result.signature:
-        click.echo(printable(f"overwrote {earlier.signature}"), err=True)
+        note(f"overwrote {earlier.signature}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmbench.cli.options import tell_passed_over, tell_unknown_suites
+from rmbench.cli.options import note, tell_passed_over, tell_unknown_suites
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
@@ -202,10 +202,10 @@ def _update(path: Path, table: str, *, verify: bool) -> None:
     old = read_text(path)
     new = replace_block(old, table, place=str(path))
     if old == new:
-        click.echo(f"{path}: up to date", err=True)
+        note(f"{path}: up to date")
     elif verify:
         click.echo(f"{path}: the table is stale; run the command without --verify", err=True)
         sys.exit(1)
     else:
         write_text(path, new)
-        click.echo(f"{path}: updated", err=True)
+        note(f"{path}: updated")

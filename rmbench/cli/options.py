@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,9 @@ __all__ = [
     "FORMAT",
     "OUTPUT",
     "SUITE_FILE",
+    "add_loudness",
+    "is_quiet",
+    "note",
     "open_cache",
     "path_of",
     "tell_passed_over",
@@ -56,6 +59,57 @@ CACHE = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for answers already given.  [default: the user's cache folder]",
 )
+
+
+QUIET: Final = "rmbench.quiet"
+
+
+def add_loudness(command: click.Command) -> None:
+    """Give a command, and all below it, ``-q`` and ``-v``."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        add_loudness(inner)
+    if not isinstance(command, click.Group):
+        command.params += [
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=lambda ctx, _, is_on: ctx.meta.update({QUIET: is_on}),
+                help="Say nothing on standard error but what is wrong.",
+            ),
+            click.Option(
+                ["-v", "--verbose"],
+                is_flag=True,
+                expose_value=False,
+                callback=lambda ctx, _, is_on: _log_all(ctx) if is_on else None,
+                help="Say on standard error what is done, as it is done.",
+            ),
+        ]
+
+
+def _log_all(ctx: click.Context) -> None:
+    """Show the package's log on standard error while the command runs."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s rmbench: %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("rmbench")
+    log.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    ctx.call_on_close(lambda: log.removeHandler(handler))
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs was asked to say nothing."""
+    return bool(click.get_current_context().meta.get(QUIET))
+
+
+def note(text: str) -> None:
+    """Say something on standard error that is not an error, unless ``-q`` was given."""
+    from rmbench.wording import printable
+
+    if not is_quiet():
+        click.echo(printable(text), err=True)
 
 
 def path_of(data: str | None, suite: str) -> str | None:

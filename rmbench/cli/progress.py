@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rmbench.cli.options import is_quiet
+
 if TYPE_CHECKING:
     from rmbench.scorers.contract import Progress
 
@@ -44,7 +46,7 @@ class progress_bar:  # noqa: N801  (used as a function, like contextlib's own)
             self.bar = tqdm(
                 unit=" answers",
                 delay=SOON_S,
-                disable=bool(click.get_current_context().meta.get(HIDDEN)),
+                disable=is_quiet() or bool(click.get_current_context().meta.get(HIDDEN)),
                 unit_scale=True,
                 desc=self.label,
                 mininterval=pause,

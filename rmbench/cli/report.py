@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rmbench.cli.options import note
+
 __all__ = ["report"]
 
 
@@ -60,9 +62,9 @@ def report(
         places[name] = path or None
     materials = gather(results, suites=suites, data=places)
     write_text(output, render_report(materials))
-    click.echo(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)", err=True)
+    note(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
     if figures is not None:
         files = report_figures(materials)
         for name, content in files.items():
             write_bytes(figures / name, content)
-        click.echo(f"written: {figures} ({counted(len(files), 'files')})", err=True)
+        note(f"written: {figures} ({counted(len(files), 'files')})")

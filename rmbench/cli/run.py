@@ -10,11 +10,11 @@ import click
 from rmbench.cli.check import asked_for_gate, gate_options, gate_results, open_baselines
 from rmbench.cli.cluster import RAY, ray_needs, run_there
 from rmbench.cli.jobs import Done, Folders, Planned, run_here
-from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, open_cache
+from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, note, open_cache
 from rmbench.cli.plan import print_plan
 from rmbench.cli.progress import NO_PROGRESS
-from rmbench.cli.scorer_options import ScorerCommand, given_options, tell_unused
-from rmbench.cli.sweep import run_sweep
+from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
+from rmbench.cli.sweep import run_sweep, table_of_models
 
 if TYPE_CHECKING:
     from rmbench.result.record import Result
@@ -111,9 +111,6 @@ def run(
     rmbench run --model ./my-rm --suite rewardbench --data rewardbench=FILE
     rmbench run --model ./my-rm pairs.jsonl               your own rows, see `rmbench suites new`
     """
-    from rmbench.result.names import suite_folder
-    from rmbench.result.store import check_folder
-
     _refuse_contradictions(baseline, is_plan, no_cache, cache_folder)
     part, needs = _part(limit, quick), ray_needs({**more, "address": address})
     folders = Folders(output, None if no_cache or is_plan else open_cache(cache_folder))
@@ -126,15 +123,16 @@ def run(
     names = _name_models(models, name)
     tell_unused(models, given)
     feeds = (
-        open_feeds(_suite_names(suites, models), data, part)
-        if rows is None
-        else _open_rows(rows, part, suites)
+        _open_rows(rows, part, suites)
+        if rows is not None
+        else _open_suites(
+            _suite_names(suites, models), data, part, () if is_plan or address else models
+        )
     )
     if is_plan:
         print_plan(models, feeds, given, fmt)
         return
-    for feed in feeds:
-        check_folder(suite_folder(output, feed.suite.name))
+    _check_folders(output, feeds)
     baselines = open_baselines(baseline, output, feeds, names) if baseline is not None else None
     done = run_jobs([Planned(model, name, given, feeds, needs) for model, name in names.items()])
     results = done.all_results
@@ -201,6 +199,32 @@ def _name_models(models: Sequence[str], name: str | None) -> dict[str, str]:
     return names
 
 
+def _check_folders(output: Path, feeds: Sequence["Feed"]) -> None:
+    from rmbench.result.names import suite_folder
+    from rmbench.result.store import check_folder
+
+    for feed in feeds:
+        check_folder(suite_folder(output, feed.suite.name))
+
+
+def _open_suites(
+    names: Sequence[str], data: Sequence[str], part: "Part | None", models: Sequence[str]
+) -> list["Feed"]:
+    """Read suites; first all but the weights of the models, where data are to be fetched."""
+    from rmbench.scorers.registry import find_kind, load_kind
+    from rmbench.suite.catalogue import load_suite
+
+    at_hand = {item.partition("=")[0] for item in data}
+    if not all(name in at_hand or load_suite(name).is_at_hand for name in names):
+        for model in models:
+            found = find_kind(model)
+            kind = load_kind(found.kind)
+            scorer = kind.open(found.name, options_for(kind, given_options()))
+            if hasattr(scorer, "open_files"):
+                scorer.open_files()
+    return open_feeds(names, data, part)
+
+
 def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     """Return the suites to run; by default mini for built-in models, which need no network."""
     from rmbench.scorers.registry import unprefixed_names
@@ -218,12 +242,11 @@ def _open_rows(rows: str, part: "Part | None", suites: Sequence[str]) -> list["F
     """Read rows that no suite file describes, and say what they were taken for."""
     from rmbench.accuracy.quick import open_part
     from rmbench.suite.recognise import recognise
-    from rmbench.wording import printable
 
     if suites:
         raise click.UsageError("ROWS are a suite of their own; leave --suite out")
     suite, _, reading = recognise(rows)
-    click.echo(printable(f"{reading}; not so? see `rmbench suites new`"), err=True)
+    note(f"{reading}; not so? see `rmbench suites new`")
     return [open_part(suite, data=rows if Path(rows).exists() else None, part=part)]
 
 
@@ -267,6 +290,11 @@ def _print_results(
         click.echo(format_table(table, fmt) + "\n")
         if fmt == "table" and can_draw(sys.stdout):
             click.echo(draw_bars(result, subsets=subsets) + "\n")
+    models: dict[str, list[Result]] = {}
+    for result in results:
+        models.setdefault(str(result.model["id"]), []).append(result)
+    if len(models) > 1:
+        click.echo(format_table(table_of_models(models, suites, "All models"), fmt) + "\n")
     if {"rewardbench", "ultrafeedback"} <= set(by_name):
         table_of_card = card_table([*results, *read_published()], suites)
         if table_of_card is not None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rmbench.cli.options import tell_passed_over, tell_unknown_suites
+from rmbench.cli.options import note, tell_passed_over, tell_unknown_suites
 
 __all__ = ["site"]
 
@@ -69,7 +69,7 @@ def site(
     material = gather_site(results, suites, data=texts)
     paths = build_site(material, output)
     size = sum(path.stat().st_size for path in paths) / 1e6
-    click.echo(f"written: {paths[0]} and {len(paths) - 1} more files ({size:.1f} MB)", err=True)
+    note(f"written: {paths[0]} and {len(paths) - 1} more files ({size:.1f} MB)")
 
 
 def _check_output(output: Path) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rmbench.answers.jobs import Job, Needs, Sweep
     from rmbench.result.record import Result
     from rmbench.show.table import Table
+    from rmbench.suite.definition import Suite
     from rmbench.suite.feed import Feed, Part
 
-__all__ = ["run_sweep"]
+__all__ = ["run_sweep", "table_of_models"]
 
 OpenFeeds = Callable[[Sequence[str], Sequence[str], "Part | None"], "list[Feed]"]
 RunJobs = Callable[[Sequence[Planned]], Done]
@@ -61,7 +62,8 @@ def run_sweep(
             click.echo(f"rmbench: {printable(str(error))}", err=True)
             failed = True
     done = run_jobs(planned)
-    click.echo(format_table(_table(done.results, list(feeds.values())), fmt))
+    every_suite = [feed.suite for feed in feeds.values()]
+    click.echo(format_table(table_of_models(done.results, every_suite, "Sweep"), fmt))
     return failed or done.has_failed
 
 
@@ -95,20 +97,21 @@ def _options(job: "Job") -> dict[str, Any]:
     return {name: value for name, value in job.shared.items() if name in known} | job.options
 
 
-def _table(rows: Mapping[str, "Sequence[Result]"], feeds: "Sequence[Feed]") -> "Table":
+def table_of_models(
+    rows: Mapping[str, "Sequence[Result]"], suites: "Sequence[Suite]", title: str
+) -> "Table":
     """Return the headline of each model on each suite."""
     from rmbench.show.table import Cell, Content, Table
 
-    suites = [feed.suite for feed in feeds]
     cells: list[list[Content]] = []
     for name, results in rows.items():
         found = {result.suite["name"]: result.averages for result in results}
         headlines = [found.get(suite.name, {}).get(suite.headline) for suite in suites]
         cells.append([name, *(Cell("accuracy and interval", item) for item in headlines)])
-    is_partial = any(feed.indices is not None for feed in feeds)
+    is_partial = any(item.partial is not None for results in rows.values() for item in results)
     notes = [f"{suite.title}: {suite.headline}" for suite in suites]
     return Table(
-        title="Sweep, partial" if is_partial else "Sweep",
+        title=f"{title}, partial" if is_partial else title,
         columns=["model", *(suite.title for suite in suites)],
         rows=cells,
         notes=notes,

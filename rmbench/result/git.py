@@ -7,13 +7,22 @@ from pathlib import Path
 
 from rmbench.errors import ResultError
 
-__all__ = ["export_records", "split_place"]
+__all__ = ["export_records", "is_committed", "split_place"]
 
 
 def split_place(place: str) -> tuple[str, str] | None:
     """Return revision and path of ``REVISION:PATH``; None where a place is no such thing."""
     revision, colon, path = place.partition(":")
     return (revision, path) if colon else None
+
+
+def is_committed(path: Path) -> bool:
+    """Return whether git keeps a file; no where there is no git, or no repository."""
+    command = ["git", "ls-files", "--error-unmatch", "--", path.name]
+    try:
+        return subprocess.run(command, cwd=path.parent, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def export_records(revision: str, path: str, folder: Path) -> str | None:

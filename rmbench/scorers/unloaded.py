@@ -71,6 +71,18 @@ class Unloaded:
         """
         return self._at_hand().score(conversations, ledger)
 
+    def open_files(self) -> None:
+        """Open all of the model but its weights, so that what is wrong is known early.
+
+        Raises:
+            ScorerError: there is no such model, or its configuration, tokenizer or template are
+                wrong.
+        """
+        from rmbench.checkpoint.opening import open_checkpoint, refuse
+
+        checkpoint = open_checkpoint(self.model, self.options)
+        refuse(checkpoint.checks, checkpoint.name)
+
     def _at_hand(self) -> "Classifier | Cascade":
         before = self.identity
         if self._loaded is None:
