@@ -2,8 +2,8 @@
 
     python benchmarks/cascade.py MODEL rewardbench_v1.jsonl.gz --comparisons 200 --draws 3
 
-Each draw takes other comparisons of RewardBench, evenly from all subsets, and scores them with
-``--dtype float32`` and with ``--dtype cascade``, in turn in one process. MODEL is a folder, such as
+Each draw takes other comparisons of RewardBench at random and scores them with ``--dtype float32``
+and with ``--dtype cascade``, in turn in one process. MODEL is a folder, such as
 the one that ``benchmarks/parity.py`` builds. Exit code 1 when a credit differs.
 """
 
@@ -14,13 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from throughput import draw
 
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.scorers.cascade import Cascade
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.contract import Facts, MemoryLedger
 from rmbench.suite.comparison import Conversation
+from rmbench.suite.definition import load_suite
+from rmbench.suite.feed import open_feed
+
+
+def draw(path: str, count: int, *, seed: int) -> list[Conversation]:
+    """Return the conversations of so many different comparisons."""
+    found = list(open_feed(load_suite("rewardbench"), data=path))
+    numbers = np.random.default_rng(seed).choice(len(found), count, replace=False)
+    return [item for i in sorted(numbers.tolist()) for item in found[i].conversations()]
 
 
 def score(scorer: Any, conversations: list[Conversation]) -> tuple[Any, Facts]:

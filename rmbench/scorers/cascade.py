@@ -29,7 +29,7 @@ __all__ = ["Cascade", "error_bound", "pairs_of"]
 EXACT: Final = "float32"
 SAMPLE: Final = 32
 """Comparisons, spread over the run, on which the fast precision's error is measured."""
-LARGEST: Final = 1.5
+LARGEST: Final = 1.25
 USUAL: Final = 4.0
 """The bound is so many times the largest error that was seen, and at least so many times the root
 of their mean square: of errors that are normally distributed 1 in 16,000 is larger."""
