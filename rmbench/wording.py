@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["counted", "percent", "printable"]
+__all__ = ["counted", "percent", "printable", "size_text"]
 
 
 def counted(number: int, words: str) -> str:
@@ -14,6 +14,14 @@ def counted(number: int, words: str) -> str:
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a percentage with two decimals: 0.72429 → ``72.43``."""
     return f"{100 * share:.2f}"
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes in the unit that suits it, such as ``16.1 GB``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
 
 
 def printable(text: str) -> str:

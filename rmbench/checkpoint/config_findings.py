@@ -281,8 +281,8 @@ def check_stored(config: Any, stored: Stored) -> list[Check]:
     """
     name = "stored as"
     kinds: dict[str, str] = {}
-    for tensor, (_, kind) in stored.tensors.items():
-        kinds.setdefault(kind, tensor)
+    for path, tensor in stored.tensors.items():
+        kinds.setdefault(tensor.dtype, path)
     small = sorted(kind for kind in kinds if re.fullmatch(r"[IU]8|BOOL|F[468]_.*", kind))
     if small and getattr(config, "quantization_config", None) is None:
         refused = Check(

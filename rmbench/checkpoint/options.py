@@ -13,6 +13,7 @@ Overflow = Literal["error", "truncate-left", "drop"]
 Mark = Literal["model", "never", "always"]
 Pooling = Literal["model", "last", "first-eos"]
 Audit = Literal["sample", "exact"]
+Layers = Literal["auto", "together", "streamed"]
 DTYPES: Final = ("bfloat16", "float16", "float32")
 ON_OVERFLOW: Final[tuple[str, ...]] = get_args(Overflow)
 MARKS: Final[tuple[str, ...]] = get_args(Mark)
@@ -35,6 +36,13 @@ class ModelOptions(Options):
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", flag=True, moves="nothing")
     device_map: Literal["auto"] | None = option(
         None, help="Spread a model over several GPUs (needs accelerate).", flag=True
+    )
+    layers: Layers = option(
+        "auto",
+        help="auto: all in memory where they fit, else streamed: all conversations go through one"
+        " layer while the next is read from disk.",
+        flag=True,
+        moves="nothing",
     )
     attention: str | None = option(
         None, help="transformers' attn_implementation, such as eager.", flag=True

@@ -37,10 +37,19 @@ LFS: Final = (
 
 
 class Tensor(NamedTuple):
-    """A tensor as a safetensors header states it."""
+    """A tensor as a safetensors header states it.
+
+    Attributes:
+        shape: of it.
+        dtype: by safetensors' name, such as ``BF16``.
+        start: where it begins in the file, in bytes.
+        stop: where it ends.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    start: int = 0
+    stop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +180,11 @@ def read_header(file: Path) -> dict[str, Tensor]:
         size = min(int.from_bytes(stream.read(8), "little"), MAX_HEADER_BYTES)
         header: dict[str, Any] = json.loads(stream.read(size))
         return {
-            name: Tensor(tuple(map(int, entry["shape"])), str(entry["dtype"]))
+            name: Tensor(
+                tuple(map(int, entry["shape"])),
+                str(entry["dtype"]),
+                *(8 + size + int(offset) for offset in entry["data_offsets"]),
+            )
             for name, entry in header.items()
             if name != "__metadata__"
         }

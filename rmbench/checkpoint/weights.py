@@ -25,6 +25,7 @@ from rmbench.checkpoint.network_findings import check_head, check_vocabulary
 from rmbench.checkpoint.opening import Checkpoint, limit_length, position_limit
 from rmbench.checkpoint.outputs import with_one_reward
 from rmbench.checkpoint.stored import Stored, Tensor, read_stored
+from rmbench.checkpoint.streaming import is_to_stream, load_streamed
 from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
@@ -94,6 +95,8 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
             network = load_headed(checkpoint, stored, dtype=dtype)
             return _placed(network, checkpoint, device), dtype
         take_labels(checkpoint, _all_rows(checkpoint, stored), skeleton)
+        if is_to_stream(checkpoint, stored, skeleton, dtype=dtype, device=device):
+            return load_streamed(checkpoint, stored, dtype=dtype, device=device), dtype
     extra = {"key_mapping": {f"^{re.escape(stored.wrapper)}": ""}} if stored.wrapper else {}
     network, loading = from_pretrained(checkpoint, choose_class(config), dtype=dtype, **extra)
     if checkpoint.adapter is None:

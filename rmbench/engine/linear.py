@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
-__all__ = ["Exchanged", "speed_up_linear"]
+__all__ = ["Exchanged", "size_in_float32", "speed_up_linear"]
 
 SMALLEST: Final = 2**16
 """Weights of the smallest layer that is worth a copy."""
@@ -76,16 +76,26 @@ def _set(part: _Part, before: Any) -> None:
         setattr(part.layer, part.name, before)
 
 
-def faster_layers(network: Any) -> list[_Part]:
+def size_in_float32(network: Any) -> int:
+    """Return the bytes of a network's large linear layers in float32, wherever they are."""
+    layers = [module for module in network.modules() if _is_large(module)]
+    return sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+
+
+def faster_layers(network: Any, size: int | None = None) -> list[_Part]:
     """Return the large linear layers of a network as oneDNN computes them.
 
     A product is summed in another order, which moves a reward by no more than choosing another
     matrix library does. Left alone are other devices and types, layers that are more than
     ``nn.Linear``, builds of PyTorch without the operator, and networks whose weights would not fit
     into memory twice.
+
+    Args:
+        network: in eval mode, on its device; or a part of one.
+        size: of the whole network's layers, in bytes, where only a part is given.
     """
     layers = [module for module in network.modules() if _is_eligible(module)]
-    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    size = size_in_float32(network) if size is None else size
     if not _has_operator() or size * MEMORY_SHARE > _memory():
         return []
     return [
@@ -137,11 +147,14 @@ def _product(packed: torch.Tensor, bias: torch.Tensor | None, given: torch.Tenso
 
 
 def _is_eligible(module: nn.Module) -> bool:
+    return _is_large(module) and module.weight.device.type == "cpu"
+
+
+def _is_large(module: nn.Module) -> bool:
     # Exactly this class, without hooks or an exchanged forward: whatever is more does more.
     return (
         type(module) is nn.Linear
         and "forward" not in vars(module)
-        and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
         and module.weight.numel() >= SMALLEST
     )

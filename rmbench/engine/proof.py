@@ -8,6 +8,7 @@ faults pass. How far apart sound ways are is measured too, by another kernel for
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -160,8 +161,8 @@ def _judge(ways: Ways, way: str, units: Sequence[Unit], asks: Sequence[Ask], tru
     dtype = ways.model.dtype
     trials: list[Trial] = []
     ready = {}
-    for unit in units:
-        trial = try_way(ways, way, unit, asks, truth.only(unit.indices))
+    tries = [partial(try_way, ways, way, unit, asks, truth.only(unit.indices)) for unit in units]
+    for unit, trial in zip(units, ways.together(tries), strict=False):
         fault = find_fault(trial, way, truth, dtype)
         if fault is not None:
             return Proof(way="", difference=fault)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from rmbench.engine.failures import (
     is_out_of_memory,
     one_message,
 )
+from rmbench.engine.layers import Streamed
 from rmbench.engine.proof import Proof, prove
 from rmbench.engine.reading import Ask, Reading, Reward
 from rmbench.engine.units import Planner, Unit, too_long
@@ -214,7 +216,7 @@ class Engine:
     def read_alone(self, asks: Iterable[Ask]) -> list[Values]:
         """Return the truth of what is read of sequences, each alone and unpadded."""
         with self._computing():
-            return [self._truth(ask) for ask in asks]
+            return list(self.ways.together([partial(self._truth, ask) for ask in asks]))
 
     def fall_back(self) -> bool:
         """Exclude the way that was taken last; return whether there is a slower one."""
@@ -236,17 +238,26 @@ class Engine:
         self._proof = Proof(way="alone")
         if self.workers is not None:
             self.workers.begin()
-        for window in windows:
+        for several in self._gathered(windows):
             start = time.perf_counter()
-            fresh, counts = seen.add(window)
+            parts = [seen.add(window) for window in several]
+            fresh, counts = ([x for part in parts for x in part[i]] for i in (0, 1))
             with self._computing():
                 if fresh and not values:
-                    self._prove(fresh)
+                    self._prove(parts[0][0] or fresh)
                 again = [ask.ids.size * count for ask, count in zip(fresh, counts, strict=True)]
-                self._done += _tokens(window) - sum(again)
-                values += self._run(fresh, counts, first=len(values))
+                self._done += sum(map(_tokens, several)) - sum(again)
+                sizes = [len(part) for part, _ in parts]
+                values += self._run(fresh, counts, sizes, first=len(values))
             seconds += time.perf_counter() - start
         return values, seen, seconds
+
+    def _gathered(self, windows: Iterable[Sequence[Ask]]) -> Iterator[list[Sequence[Ask]]]:
+        """Yield windows one by one; all at once where each time all weights would be read."""
+        if self.ways.streamed is None:
+            yield from ([window] for window in windows)
+        else:
+            yield list(windows)
 
     def _prove(self, asks: Sequence[Ask]) -> None:
         self._proof = prove(self.ways, self.planner, asks, self.excluded)
@@ -255,18 +266,23 @@ class Engine:
 
     # --- all sequences, unit by unit -------------------------------------------------------------
 
-    def _run(self, asks: Sequence[Ask], counts: Sequence[int], *, first: int) -> list[Values]:
+    def _run(
+        self, asks: Sequence[Ask], counts: Sequence[int], sizes: Sequence[int], *, first: int
+    ) -> list[Values]:
         """Compute every ask, in units that shrink when memory runs out.
 
-        ``counts`` tells how often each was given, for the progress; ``first`` is the number of the
-        first of them among all distinct asks.
+        ``counts`` tells how often each was given, for the progress; ``sizes`` how many of them each
+        window brought, within which units are planned; ``first`` is the number of the first of them
+        among all distinct asks.
 
         The plan is made of all asks, also of those whose values are known: so an interrupted run
         goes on with the very batches that it would have computed, and ends in the same bytes.
         """
         way, sequences = self._proof.way, [ask.ids for ask in asks]
         values = self._known(range(first, first + len(asks)))
-        todo = self.planner.plan(way, sequences, range(len(asks)))
+        todo = []
+        for stop, size in zip(accumulate(sizes), sizes, strict=True):
+            todo += self.planner.plan(way, sequences, range(stop - size, stop))
         while todo:
             left = {unit.name: unit for unit in todo}
             try:
@@ -308,11 +324,28 @@ class Engine:
         if self.workers is not None:
             yield from self.workers.compute(self.ways, way, fresh, asks)
             return
+        if self.ways.streamed is not None:
+            yield from self._by_layers(self.ways.streamed, way, fresh, asks)
+            return
         flight = _Flight(AHEAD.get(self.device.type, 0))
         for unit in fresh:
             flight.begin(unit, partial(self.ways.start, way, unit, asks))
             yield from flight.land(wait=False)
         yield from flight.land(wait=True)
+
+    def _by_layers(
+        self, streamed: Streamed, way: str, todo: Sequence[Unit], asks: Sequence[Ask]
+    ) -> Iterator[tuple[Unit, list[Values]]]:
+        """Yield units with their values; as many go through all layers together as have room."""
+        width = int(self.model.config.get_text_config().hidden_size)
+        most = streamed.most_tokens(width, self.model.dtype)
+        for group in _groups(todo, [_size(unit, asks) for unit in todo], most):
+            starts = [partial(self.ways.start, way, unit, asks) for unit in group]
+            work = [
+                partial(_unless_short, unit, partial(_finish, start))
+                for unit, start in zip(group, starts, strict=True)
+            ]
+            yield from zip(group, self.ways.together(work), strict=True)
 
     def _known(self, numbers: range) -> dict[int, Values]:
         if self.kept is None:
@@ -364,6 +397,31 @@ def _unless_short(unit: Unit, compute: Callable[[], _T]) -> _T:
         if not is_out_of_memory(error):
             raise
     raise ShortOfMemoryError(unit)
+
+
+def _finish(start: Callable[[], Pending]) -> list[Values]:
+    return start().get()
+
+
+def _size(unit: Unit, asks: Sequence[Ask]) -> int:
+    """Return the tokens of a unit whose states are kept, padding included."""
+    if unit.row is not None:
+        return unit.row.size
+    return len(unit.indices) * max(asks[i].ids.size for i in unit.indices)
+
+
+def _groups(units: Sequence[Unit], sizes: Sequence[int], most: int) -> Iterator[list[Unit]]:
+    """Yield neighbouring units that have so many tokens together at most, one at least."""
+    group: list[Unit] = []
+    total = 0
+    for unit, size in zip(units, sizes, strict=True):
+        if group and total + size > most:
+            yield group
+            group, total = [], 0
+        group.append(unit)
+        total += size
+    if group:
+        yield group
 
 
 class _Seen:

@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from rmbench.engine.kernels import BranchGroup, Kernel, attend, group_branches, is_fit
+from rmbench.engine.layers import Streamed
 from rmbench.engine.packing import PackedRow
 
 __all__ = ["UnsupportedAttentionError", "check_layers", "tree_chunks"]
@@ -264,19 +265,25 @@ def check_layers(model: Any) -> int:
     return int(layers)
 
 
-def _check_calls(config: Any, layers: int) -> None:
+def _check_calls(model: Any, layers: int) -> None:
     """Refuse a model whose layers did not all come by, or came without their windows.
 
     A window that a model builds into its masks alone, and does not tell the attention, is lost
     here: masks are not built for a tree.
     """
-    if _TREE.layer != layers:
-        raise UnsupportedAttentionError(f"{_TREE.layer} of {layers} layers use it")
+    config = model.config.get_text_config()
+    streamed: Streamed | None = getattr(model, "streamed", None)
+    called = slice(0, layers)
+    if streamed is not None:
+        called = slice(streamed.active, streamed.active + 1)
+    expected = len(range(layers)[called])
+    if _TREE.layer != expected:
+        raise UnsupportedAttentionError(f"{_TREE.layer} of {expected} layers use it")
     window = getattr(config, "sliding_window", None)
     if window is None or window >= _TREE.longest:
         return
     kinds = getattr(config, "layer_types", None)
-    expected = list(kinds).count("sliding_attention") if kinds else layers
+    expected = list(kinds)[called].count("sliding_attention") if kinds else expected
     if _TREE.windowed != expected:
         raise UnsupportedAttentionError(f"{_TREE.windowed} of {expected} windows are told")
 
@@ -310,7 +317,7 @@ def tree_chunks(
             chunk = slice(start, min(start + chunk_tokens, row.size))
             _TREE.load(chunk)
             yield chunk
-            _check_calls(model.config.get_text_config(), layers)
+            _check_calls(model, layers)
     finally:
         model.set_attn_implementation(before)
         _TREE.close()

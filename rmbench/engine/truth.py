@@ -1,8 +1,9 @@
 """What the lone forward gives a sample, and how far a unit of a run is from it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -97,19 +98,21 @@ def find_truth(ways: Ways, asks: Sequence[Ask], numbers: list[int]) -> Truth:
     """
     ways.put_back()
     sample = [asks[number] for number in numbers]
-    values, states = [], []
-    for ask in sample:
-        with _watched(ways.reading.backbone) as seen:
-            values.append(ways.truth(ask))
-        _check_number(values[-1], ask, ways.model.dtype)
-        states.append(_only(seen, ask.ids.size))
-    kept = [state for state in states if state is not None]
-    kept = kept if len(kept) == len(sample) else []
+    measured = _measured(ways, sample)
+    looks = [partial(_look, ways, ask) for ask in sample]
+    looks += [partial(_look, ways, sample[i], plainly=True) for i in measured]
+    found = list(ways.together(looks))
+    values = [own for own, _ in found[: len(sample)]]
+    for ask, own in zip(sample, values, strict=True):
+        _check_number(own, ask, ways.model.dtype)
+    states = [state for _, state in found[: len(sample)] if state is not None]
+    kept = states if len(states) == len(sample) else []
+    plain = [state for _, state in found[len(sample) :]]
     return Truth(
         numbers=numbers,
         values=values,
         states=kept,
-        floor=_floor(ways, sample, kept),
+        floor=_floor(plain, [kept[i] for i in measured] if kept else []),
         head=_head(ways, sample, values, kept),
         padding=_padding(ways, sample, values, kept),
     )
@@ -127,16 +130,30 @@ def _check_number(values: Values, ask: Ask, dtype: torch.dtype) -> None:
         )
 
 
-def _floor(ways: Ways, sample: Sequence[Ask], states: Sequence[States]) -> float:
+def _look(ways: Ways, ask: Ask, *, plainly: bool = False) -> tuple[Values, States | None]:
+    """Return what the lone forward gives a sequence, and its last hidden states.
+
+    With ``plainly`` by PyTorch's plainest kernel for attention.
+    """
+    kernel = sdpa_kernel([SDPBackend.MATH]) if plainly else nullcontext()
+    with _watched(ways.reading.backbone) as seen, kernel:
+        values = ways.truth(ask)
+    return values, _only(seen, ask.ids.size)
+
+
+def _measured(ways: Ways, sample: Sequence[Ask]) -> list[int]:
+    """Return on which sequences of a sample two kernels are compared: the longest."""
+    if getattr(ways.model.config, "_attn_implementation", None) != "sdpa":
+        return []
+    if ways.reading.backbone is None:
+        return []
+    return sorted(range(len(sample)), key=lambda i: -sample[i].ids.size)[:MEASURED]
+
+
+def _floor(plain: Sequence[States | None], states: Sequence[States]) -> float:
     """Return how far the lone forward is from itself by PyTorch's plainest kernel."""
-    if not states or getattr(ways.model.config, "_attn_implementation", None) != "sdpa":
-        return 0.0
-    largest = 0.0
-    for i in sorted(range(len(sample)), key=lambda i: -sample[i].ids.size)[:MEASURED]:
-        with _watched(ways.reading.backbone) as seen, sdpa_kernel([SDPBackend.MATH]):
-            ways.truth(sample[i])
-        other = _only(seen, sample[i].ids.size)
-        largest = max(largest, 0.0 if other is None else _worst(other, states[i]))
+    pairs = zip(plain, states, strict=False)
+    largest = max((_worst(x, own) for x, own in pairs if x is not None), default=0.0)
     return largest if np.isfinite(largest) else 0.0
 
 

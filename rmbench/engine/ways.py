@@ -9,17 +9,19 @@
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmbench.engine.frequencies import Frequencies
 from rmbench.engine.kernels import choose_kernel
-from rmbench.engine.linear import Exchanged, exact_heads, faster_layers
+from rmbench.engine.layers import Streamed, leave
+from rmbench.engine.linear import Exchanged, exact_heads, faster_layers, size_in_float32
 from rmbench.engine.packing import PackedRow
 from rmbench.engine.reading import Ask, Reading, pad_id
 from rmbench.engine.tree import tree_chunks
@@ -29,6 +31,8 @@ __all__ = ["WAYS", "Pending", "Values", "Ways", "plain_attention"]
 
 Values = npt.NDArray[np.float64]
 """Of one sequence, shape (places, outputs)."""
+
+_T = TypeVar("_T")
 
 WAYS: Final = ("fused", "packed", "hidden", "padded", "alone")
 
@@ -73,6 +77,10 @@ class Ways:
         self.kernel = choose_kernel(device, self.model.dtype)
         self.computed = 0
         self._layers, self._heads = Exchanged(), Exchanged()
+        self.streamed: Streamed | None = getattr(self.model, "streamed", None)
+        if self.streamed is not None:
+            self._size = size_in_float32(self.model)
+            self.streamed.off_layer = self._layers.put_back
 
     def candidates(self) -> list[str]:
         """Return the ways that are worth a trial, fastest first."""
@@ -86,8 +94,14 @@ class Ways:
     def exchange(self) -> None:
         """Compute linear layers as suits the device from here on, and heads in float32."""
         self.put_back()
-        self._layers.exchange(faster_layers(self.model))
+        if self.streamed is None:
+            self._layers.exchange(faster_layers(self.model))
+        else:
+            self.streamed.on_layer = self._exchange_layer
         self._heads.exchange(exact_heads(self.reading.heads))
+
+    def _exchange_layer(self, layer: nn.Module) -> None:
+        self._layers.exchange(faster_layers(layer, self._size))
 
     @property
     def has_exact_head(self) -> bool:
@@ -98,6 +112,23 @@ class Ways:
         """Compute as the model was loaded from here on."""
         self._layers.put_back()
         self._heads.put_back()
+        if self.streamed is not None:
+            self.streamed.on_layer = leave
+
+    def together(self, work: Sequence[Callable[[], _T]]) -> Iterator[_T]:
+        """Yield what pieces of work give, each of which computes something, in their order.
+
+        Where all of the model is in memory, a piece is done when it is asked for; else all of them
+        go through it layer by layer.
+        """
+        if self.streamed is None:
+            return (piece() for piece in work)
+        return iter(self.streamed.run(work))
+
+    def _count(self, tokens: int) -> None:
+        """Count tokens that are computed, once for all layers."""
+        if self.streamed is None or not self.streamed.is_between:
+            self.computed += tokens
 
     def truth(self, ask: Ask) -> Values:
         """Return what the model's own forward gives one sequence, alone and unpadded.
@@ -106,7 +137,7 @@ class Ways:
         has been proven.
         """
         ids = torch.from_numpy(ask.ids.astype(np.int64))[None].to(self.device)  # (1, T)
-        self.computed += ids.numel()
+        self._count(ids.numel())
         self.frequencies.reset()
         with self._layers.as_loaded():
             (values,) = self.reading.own(ids, torch.ones_like(ids), [ask])
@@ -149,7 +180,7 @@ class Ways:
     def _packed(self, way: str, row: PackedRow, chunk_tokens: int, part: Sequence[Ask]) -> Pending:
         """Compute one row, chunk by chunk; branch i of it is sequence i of ``part``."""
         ids, positions = self._send(row.tokens)[None], self._send(row.position)[None]  # (1, T)
-        self.computed += row.size
+        self._count(row.size)
         reads: tuple[Pending, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
         kernel = self.kernel if way == "fused" else None
         chunks = tree_chunks(self.model, row, chunk_tokens, kernel)
@@ -215,7 +246,7 @@ class Ways:
         for row, ask in enumerate(part):
             ids[row, : ask.ids.size] = ask.ids
             mask[row, : ask.ids.size] = 1
-        self.computed += ids.size
+        self._count(ids.size)
         return self._send(ids), self._send(mask)
 
     def _send(self, numbers: npt.NDArray[Any], device: torch.device | None = None) -> torch.Tensor:
