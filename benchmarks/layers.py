@@ -128,7 +128,9 @@ def score(arguments: argparse.Namespace) -> int:
         max_length=None,
         on_overflow="error",
     )
+    spent = time.process_time()
     scoring = scorer.engine.score([ids for ids in encoded.sequences if ids is not None])
+    spent = time.process_time() - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     streamed = scorer.engine.ways.streamed is not None
     print(
@@ -136,7 +138,7 @@ def score(arguments: argparse.Namespace) -> int:
         f" {'layer by layer' if streamed else 'all in memory'}:"
         f" {arguments.comparisons} comparisons,"
         f" {scoring.tokens_computed} tokens computed, loaded in {loaded:.1f} s, scored in"
-        f" {scoring.seconds:.1f} s, {scoring.tokens_computed / scoring.seconds:.1f} tokens/s,"
+        f" {scoring.seconds:.1f} s ({spent:.1f} CPU seconds), {scoring.tokens_computed / scoring.seconds:.1f} tokens/s,"
         f" {scoring.way}, peak memory {peak / 1e9:.2f} GB"
     )
     share = LARGE / (scorer.info.parameters or 1)

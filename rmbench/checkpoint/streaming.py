@@ -156,17 +156,18 @@ def _without_weights(checkpoint: Checkpoint, dtype: str) -> Any:
 def _parameters_on_meta() -> Iterator[None]:
     own = nn.Module.register_parameter
 
-    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        own(module, name, parameter)
-        if parameter is not None:
-            empty = nn.Parameter(parameter.to("meta"), requires_grad=False)
+    def register(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        own(module, name, param)
+        if param is not None:
+            empty = nn.Parameter(param.to("meta"), requires_grad=False)
             module._parameters[name] = empty
 
-    nn.Module.register_parameter = register  # type: ignore[method-assign]
+    everywhere: Any = nn.Module  # modules of all classes register their parameters by it
+    everywhere.register_parameter = register
     try:
         yield
     finally:
-        nn.Module.register_parameter = own  # type: ignore[method-assign]
+        everywhere.register_parameter = own
 
 
 def _check_weights(checkpoint: Checkpoint, stored: Stored, model: Any) -> None:
@@ -251,7 +252,8 @@ def _end(part: Mapping[str, _Place]) -> int:
 
 def _fill(buffer: torch.Tensor, places: Sequence[_Place]) -> None:
     """Read tensors from their files into their places in a buffer."""
-    view = memoryview(buffer.numpy())
+    numbers: Any = buffer.numpy()
+    view = memoryview(numbers)
     for home in {place.home for place in places}:
         with home.open("rb", buffering=0) as stream:
             for place in places:

@@ -162,11 +162,13 @@ def _nothing() -> None:
 @contextmanager
 def _filled(layer: nn.Module, weights: Weights) -> Iterator[None]:
     """Give a layer its weights, and take them away again."""
-    before = []
+    before: list[tuple[dict[str, Any], str, Any]] = []
     for path, tensor in weights.items():
         owner, _, name = path.rpartition(".")
         module = layer.get_submodule(owner)
-        place = module._parameters if name in module._parameters else module._buffers
+        place: dict[str, Any] = (
+            module._parameters if name in module._parameters else module._buffers
+        )
         before.append((place, name, place[name]))
         is_parameter = place is module._parameters
         place[name] = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor

@@ -241,7 +241,8 @@ class Engine:
         for several in self._gathered(windows):
             start = time.perf_counter()
             parts = [seen.add(window) for window in several]
-            fresh, counts = ([x for part in parts for x in part[i]] for i in (0, 1))
+            fresh = [ask for asks, _ in parts for ask in asks]
+            counts = [count for _, given in parts for count in given]
             with self._computing():
                 if fresh and not values:
                     self._prove(parts[0][0] or fresh)
