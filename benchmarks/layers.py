@@ -132,18 +132,22 @@ def score(arguments: argparse.Namespace) -> int:
     scoring = scorer.engine.score([ids for ids in encoded.sequences if ids is not None])
     spent = time.process_time() - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    _print(arguments, scorer, scoring, f"loaded in {loaded:.1f} s, {spent:.1f} CPU seconds", peak)
+    share = LARGE / (scorer.info.parameters or 1)
+    print(f"70B at this rate (an estimate): {share * scoring.seconds / 3600:.1f} hours")
+    return _compare(arguments.rewards, scoring.rewards, np) if arguments.rewards else 0
+
+
+def _print(arguments: argparse.Namespace, scorer: Any, scoring: Any, more: str, peak: int) -> None:
     streamed = scorer.engine.ways.streamed is not None
     print(
         f"{Path(arguments.folder).name}, {arguments.dtype},"
         f" {'layer by layer' if streamed else 'all in memory'}:"
-        f" {arguments.comparisons} comparisons,"
-        f" {scoring.tokens_computed} tokens computed, loaded in {loaded:.1f} s, scored in"
-        f" {scoring.seconds:.1f} s ({spent:.1f} CPU seconds), {scoring.tokens_computed / scoring.seconds:.1f} tokens/s,"
+        f" {arguments.comparisons} comparisons, {scoring.tokens_computed} tokens computed, {more},"
+        f" scored in {scoring.seconds:.1f} s,"
+        f" {scoring.tokens_computed / scoring.seconds:.1f} tokens/s,"
         f" {scoring.way}, peak memory {peak / 1e9:.2f} GB"
     )
-    share = LARGE / (scorer.info.parameters or 1)
-    print(f"70B at this rate (an estimate): {share * scoring.seconds / 3600:.1f} hours")
-    return _compare(arguments.rewards, scoring.rewards, np) if arguments.rewards else 0
 
 
 def _compare(path: Path, rewards: Any, np: Any) -> int:
