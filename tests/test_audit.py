@@ -29,6 +29,17 @@ def audit(rewards: list[Judgement], *, dtype: str | None = None, **scored: Any) 
     return audit_answers(Judgements.of(rewards), outcomes, Facts(**scored), info)
 
 
+def test_comparisons_answered_in_one_order_only_are_counted() -> None:
+    both = (Preference((0, 1), (1.0, 0.0)), Preference((1, 0), (0.0, 1.0)))
+    one = (Preference((0, 1), (1.0, 0.0)), Preference((1, 0), None))
+    none = (Preference((0, 1), None), Preference((1, 0), None))
+    items = [Judgement(f"a/{i}", (None,), (None,), x) for i, x in enumerate((both, one, none))]
+    found = audit(items)
+    assert (found["unanswered"], found["one_order"], found["orders_disagree"]) == (3, 1, 0)
+    margins = Judgements.of(items).best_margins()
+    assert [math.isnan(margin) for margin in margins] == [False, True, True]
+
+
 def pair(chosen: float | None, rejected: float | None) -> Judgement:
     return Judgement("a/1", (chosen,), (rejected,))
 

@@ -610,7 +610,7 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_progress_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["rmbench.cli.run"], "SOON_S", 0.0)
+    monkeypatch.setattr(sys.modules["rmbench.cli.progress"], "SOON_S", 0.0)
     command = ["run", "--model", "tiny", "--limit", "4", "--output", "out", "--no-cache"]
     assert "answers" in rmbench(*command).stderr
     assert rmbench(*command, "--no-progress").stderr.startswith("written: ")

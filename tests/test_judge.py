@@ -344,3 +344,11 @@ def test_a_file_that_is_wrong_says_where(old: str, new: str, message: str) -> No
     parse_judge(GOOD.encode(), "j.toml")
     with pytest.raises(ScorerError, match=rf"^j\.toml.*{message}"):
         parse_judge(GOOD.replace(old, new, 1).encode(), "j.toml")
+
+
+@pytest.mark.parametrize("elsewhere", [{"url": "http://127.0.0.1:9/v1"}, {"batch": "requests"}])
+def test_options_of_a_judge_that_runs_here_are_refused_beside_a_server(
+    elsewhere: dict[str, Any],
+) -> None:
+    with pytest.raises(ScorerError, match=r"judge:m: dtype is for judges that run here.*leave it"):
+        open_judge("m", JudgeOptions(dtype="float32", **elsewhere))

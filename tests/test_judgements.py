@@ -228,8 +228,9 @@ def test_a_margin_of_preferences_is_the_mean_over_the_questions_with_both() -> N
     )
     (block,) = Judgements.of([Judgement("a/1", (None,), (None, None), asked)]).blocks()
     assert block.chosen is None
-    # (0.5 + 0) / 2 over both orders; 0.5 of the one order that was answered.
-    assert block.margins.tolist() == [[[0.25, 0.5]]]
+    # (0.5 + 0) / 2 over both orders; none where only one of two orders was answered.
+    assert block.margins[0, 0, 0] == 0.25
+    assert np.isnan(block.margins[0, 0, 1])
 
 
 @pytest.mark.parametrize(

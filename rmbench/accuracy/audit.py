@@ -46,8 +46,9 @@ def audit_answers(
     Keys: ``ties`` and ``dropped`` (comparisons without credit); for rewards ``near_ties`` (best
     chosen and best rejected reward differ, by less than one step of the model's precision) and
     ``identical_inputs`` (texts differ, yet the model saw the same tokens on a chosen and a rejected
-    side); for preferences ``unanswered`` (questions) and ``orders_disagree`` (comparisons of which
-    one order prefers the chosen response and another the rejected one) and ``orders`` (see
+    side); for preferences ``unanswered`` (questions), ``one_order`` (comparisons with an answer
+    to one question and none to another) and ``orders_disagree`` (comparisons of which one order
+    prefers the chosen response and another the rejected one) and ``orders`` (see
     ``order_effects``); and whatever the scorer counted.
     """
     counts: dict[str, Any] = {
@@ -95,9 +96,11 @@ def _orders(
     preferences: Sequence[Sequence[Preference]], num_chosen: Sequence[int]
 ) -> dict[str, int]:
     """Count what a listwise scorer left open or answered by the place of a response."""
-    unanswered = disagree = 0
+    unanswered = partly = disagree = 0
     for asked, chosen in zip(preferences, num_chosen, strict=True):
-        unanswered += sum(item.shares is None for item in asked)
+        missing = sum(item.shares is None for item in asked)
+        unanswered += missing
+        partly += 0 < missing < len(asked)
         leads: dict[frozenset[int], set[float]] = {}
         for order, shares in asked:
             if shares is not None:
@@ -106,7 +109,7 @@ def _orders(
                 rival = max(share for number, share in sides.items() if number >= chosen)
                 leads.setdefault(frozenset(order), set()).add(float(np.sign(best - rival)))
         disagree += any({1.0, -1.0} <= signs for signs in leads.values())
-    return {"unanswered": unanswered, "orders_disagree": disagree}
+    return {"unanswered": unanswered, "one_order": partly, "orders_disagree": disagree}
 
 
 def is_below_chance(

@@ -11,7 +11,7 @@ import numpy as np
 
 from rmbench.answers.judgements import REDUCTIONS, Judgements, Preference
 from rmbench.answers.ledger import RunLedger, keys_of
-from rmbench.answers.questions import CandidateQuestions, Conversations
+from rmbench.answers.questions import CandidateQuestions, Conversations, Orders
 from rmbench.cache import Cache
 from rmbench.errors import ScorerError, did_you_mean
 from rmbench.scorers.contract import (
@@ -118,7 +118,9 @@ def _questions(feed: Feed, scorer: Scorer) -> Conversations | CandidateQuestions
     if is_listwise(scorer):
         if scorer.most < 2:
             raise ScorerError(f"{scorer.info.id}: most = {scorer.most}; it must be 2 or more")
-        return CandidateQuestions(feed, scorer.most, getattr(scorer, "orders", "both"))
+        orders: Orders = getattr(scorer, "orders", "both")
+        seed: int = getattr(scorer, "seed", 0)
+        return CandidateQuestions(feed, scorer.most, orders, seed)
     return Conversations(feed)
 
 

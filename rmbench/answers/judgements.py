@@ -274,13 +274,16 @@ def _reward(value: Value, reduce: str) -> float:
 
 
 def _margins(asked: Iterable[Preference], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Return the mean difference of shares over the questions in which both stood."""
+    """Return the mean difference of shares over the questions in which both stood.
+
+    Two responses that were shown in both orders have a margin only if both were answered: the one
+    order alone may have been won by the place of a response.
+    """
     total = np.zeros(shape)
     times = np.zeros(shape)
     for order, shares in asked:
-        if shares is None:
-            continue
-        by_number = dict(zip(order, shares, strict=True))
+        given = [math.nan] * len(order) if shares is None else shares
+        by_number = dict(zip(order, given, strict=True))
         for i, j in np.ndindex(shape):
             if i in by_number and shape[0] + j in by_number:
                 total[i, j] += by_number[i] - by_number[shape[0] + j]

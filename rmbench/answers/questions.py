@@ -53,11 +53,14 @@ class CandidateQuestions:
         feed: the comparisons.
         most: how many candidates the scorer can see at once.
         orders: ``both``, or ``once`` for one order, which hangs on the comparison's id alone.
+        seed: of the rotation in which more than two candidates are shown, so that the chosen one
+            stands in every place alike.
     """
 
     feed: Feed
     most: int
     orders: Orders = "both"
+    seed: int = 0
 
     def __len__(self) -> int:
         return sum(map(len, self.of_each()))
@@ -76,7 +79,9 @@ class CandidateQuestions:
 
     def _orders(self, identity: str, num_chosen: int, num_rejected: int) -> list[tuple[int, ...]]:
         total = num_chosen + num_rejected
-        shown = [tuple(range(total))]
+        turn = self._digest(identity)[0] % total
+        every = tuple(range(total))
+        shown = [every[turn:] + every[:turn] if total > 2 else every]
         if total > self.most:
             shown = [(i, j) for i in range(num_chosen) for j in range(num_chosen, total)]
             if not num_rejected:  # candidates that are to be ranked: every two of them
@@ -86,10 +91,15 @@ class CandidateQuestions:
         turned = hashlib.sha256(identity.encode(errors="surrogatepass")).digest()[0] % 2 == 1
         return [one[::-1] if turned else one for one in shown]
 
+    def _digest(self, identity: str) -> bytes:
+        text = f"{self.seed} {identity}"
+        return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
     @property
     def name(self) -> str:
         """What tells these questions from all others."""
-        return f"{_name(self.feed)} {self.most} {self.orders}"
+        rotated = f" rotated {self.seed}" if self.most > 2 else ""
+        return f"{_name(self.feed)} {self.most} {self.orders}{rotated}"
 
 
 def _name(feed: Feed) -> str:

@@ -90,11 +90,14 @@ def _options(job: "Job") -> dict[str, Any]:
     """
     from rmbench.scorers.registry import find_kind, load_kind
 
-    known = load_kind(find_kind(job.model).kind).options.model_fields
+    kind = load_kind(find_kind(job.model).kind)
+    known = kind.options.model_fields
     for name in job.options:
         if name not in known:
             raise ScorerError(f'{job.model}: unknown option "{name}"; {did_you_mean(name, known)}')
-    return {name: value for name, value in job.shared.items() if name in known} | job.options
+    idle = kind.idle(job.shared | job.options)
+    shared = {n: value for n, value in job.shared.items() if n in known and n not in idle}
+    return shared | job.options
 
 
 def table_of_models(

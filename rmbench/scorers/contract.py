@@ -189,7 +189,8 @@ class ListwiseScorer(Protocol):
     """Anything that is shown responses side by side and gives each a share of the preference.
 
     Shares are at least 0 and sum to 1. Optional members: as for ``PointwiseScorer``; and
-    ``orders``, ``both`` (the default) or ``once``, for how often a question is asked.
+    ``orders``, ``both`` (the default) or ``once``, for how often a question is asked; and ``seed``
+    (0), of the rotation in which more than two candidates are shown.
     """
 
     @property

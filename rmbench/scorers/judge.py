@@ -99,7 +99,9 @@ class JudgeOptions(CallOptions):
     max_tokens: Annotated[int, Field(ge=1)] | None = option(
         None, help="Of a reply, its thought included; by default what the judge's file says."
     )
-    seed: int = option(0, help="Of the first sample of a question.")
+    seed: int = option(
+        0, help="Of the first sample of a question, and of the places of several candidates."
+    )
     extra: Annotated[dict[str, Any], BeforeValidator(_from_json)] = option(
         {}, help="Further fields of a request, as JSON.", metavar="JSON"
     )
@@ -383,6 +385,11 @@ class ListwiseJudge(_Judge):
         return self.options.orders
 
     @property
+    def seed(self) -> int:
+        """Of the rotation in which more than two responses are shown."""
+        return self.options.seed
+
+    @property
     def most(self) -> int:
         """How many responses it can be shown at once."""
         return self.file.most
@@ -439,7 +446,19 @@ _KINDS: Final[Mapping[str, Callable[..., PointwiseJudge | ListwiseJudge]]] = {
 }
 
 
+def _idle(given: Mapping[str, Any]) -> frozenset[str]:
+    """Return the options of a judge that runs here, where a server or a batch replies."""
+    is_elsewhere = given.get("url") is not None or given.get("batch") is not None
+    return frozenset(ModelOptions.model_fields) if is_elsewhere else frozenset()
+
+
 def _check(name: str, options: JudgeOptions) -> None:
+    given = {option: getattr(options, option) for option in options.model_fields_set}
+    for option_name in sorted(_idle(given) & given.keys()):
+        raise ScorerError(
+            f"judge:{name}: {option_name} is for judges that run here, and this one replies from"
+            " elsewhere; leave it out, or url and batch"
+        )
     if options.url is None and options.batch is None and options.extra:
         raise ScorerError(f"judge:{name}: extra is for servers; give -o url, or leave it out")
     if options.samples > 1 and options.temperature == 0:
@@ -475,5 +494,6 @@ KIND: Final = Kind(
     open=open_judge,
     options=JudgeOptions,
     result_name=folder_name,
+    idle=_idle,
     summary="A generative judge, behind a server or here: which response is better, or how good.",
 )

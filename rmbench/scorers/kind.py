@@ -29,6 +29,8 @@ class Kind:
             were given, without loading it.
         plan: says what scoring would cost, from name, options, conversations, and whether seconds
             are to be estimated; None where it costs no tokens of a model at hand.
+        idle: gives the names of options that do nothing beside those that were given by name; the
+            kind refuses them, and the shared options of a sweep pass it by.
         claims: whether a model with this config.json is of this kind; asked for a folder or a model
             of the Hub that is given without ``KIND:``. None for a kind that is always asked for by
             its name.
@@ -41,4 +43,5 @@ class Kind:
     names: tuple[str, ...] = ()
     result_name: Callable[[str, Mapping[str, Any]], str] = lambda name, _: name
     plan: "Callable[[str, Any, Iterable[Conversation], bool], Plan] | None" = None
+    idle: Callable[[Mapping[str, Any]], frozenset[str]] = lambda _: frozenset()
     claims: Callable[[Mapping[str, Any]], bool] | None = None

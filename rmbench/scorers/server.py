@@ -145,13 +145,13 @@ class RewardServer(Opened):
 
     @property
     def identity(self) -> Identity | None:
-        """The model with its options, and the server: its kind, its version, its model's name."""
+        """The model with its options, and the server: its address, kind, version, model's name."""
         from rmbench.scorers.unloaded import model_identity
 
         found = model_identity(self.options.model, self.own_options)
         if found is None:
             return None
-        server = repr((*self.server, self.served_name, self.max_length))
+        server = repr((self.url, *self.server, self.served_name, self.max_length))
         proof = repr(self.options.that_move("audit"))
         return found._replace(replies=f"{found.replies} {server}", facts=proof)
 

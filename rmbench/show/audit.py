@@ -113,6 +113,10 @@ def _order_notes(audit: Mapping[str, Any]) -> list[str]:
     if orders.get("first") is not None:
         limits = f"{percent(orders['first_low'])} to {percent(orders['first_high'])}"
         found.append(f"the first place wins {percent(orders['first'])} % ({limits})")
+    if audit.get("one_order"):
+        found.append(
+            f"{counted(audit['one_order'], 'comparisons')} answered in one order only: no verdict"
+        )
     replies = audit.get("replies") or {}
     found += [f"{count} replies {why}" for why, count in replies.items() if why != "read"]
     repeats = audit.get("repeats") or {}
