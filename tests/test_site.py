@@ -96,6 +96,29 @@ def test_a_comparison_says_which_models_missed_it(tmp_path: Path) -> None:
     assert suite.index('href="comparisons-toy-1.html#c1"') < suite.index("#c2")
 
 
+def test_the_best_are_marked_as_the_tests_tell_them_apart(tmp_path: Path) -> None:
+    half = [1.0, -1.0] * (N // 2) + [1.0] * (N % 2)
+    near = [1.0] * (N - 2) + [-1.0] * 2
+    results = [
+        toy_result([1.0] * N, model="best"),
+        toy_result(near, model="near"),
+        toy_result(half, model="half"),
+    ]
+    rule = changed(toy_result([1.0] * N), model={"id": "length", "kind": "rule"})
+    site = gather_site([*results, rule], {"toy": TOY})
+    build_site(site, tmp_path)
+    text = (tmp_path / "suite-toy.html").read_text(encoding="utf-8")
+    drawn = re.findall(r'<a href="model-(\w+)\.html" aria-label="([^"]*)"( class="best")?>', text)
+    assert [(name, bool(mark)) for name, _, mark in drawn] == [
+        ("best", True),
+        ("near", True),
+        ("half", False),
+    ]
+    assert drawn[2][1].endswith("rank 3") and drawn[0][1].startswith("best: 100.00 %")
+    # The rule has the best number, and stands below all models.
+    assert text.index(">half<") < text.index(">length<")
+
+
 def test_agreement_is_the_share_of_comparisons_with_the_same_credit(tmp_path: Path) -> None:
     margins = [-1.0] * (N // 5) + [1.0] * (N - N // 5)
     results = [toy_result(margins, model="a"), toy_result([1.0] * N, model="b")]

@@ -222,9 +222,10 @@ def _medians(results: Sequence[Result]) -> dict[str, float]:
     return {name: float(np.median(known)) for name, known in values.items() if len(known) > 1}
 
 
-def _order(entry: Entry, suite: Suite) -> tuple[bool, float, str]:
+def _order(entry: Entry, suite: Suite) -> tuple[bool, bool, float, str]:
     headline = entry.results[suite.name].averages.get(suite.headline)
-    return headline is None, -(headline.accuracy if headline else 0.0), entry.name
+    accuracy = headline.accuracy if headline else 0.0
+    return entry.is_baseline, headline is None, -accuracy, entry.name
 
 
 def _comparable(entries: Sequence[Entry], suite: Suite) -> list[Entry]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from rmbench.show.site.cells import PER_PAGE, comparison_link, model_link, number, place, who
+from rmbench.show.site.forest import forest
 from rmbench.show.site.material import Entry, SuiteMaterial
 from rmbench.wording import percent
 
@@ -37,6 +38,7 @@ def suite_page(item: SuiteMaterial) -> dict[str, Any]:
         "rows": [_suite_row(entry, item, columns) for entry in item.entries],
         "subsets": _subset_rows(item),
         "hardest": _hardest(item),
+        "forest": forest(item),
         "heatmap": _heatmap(item),
         "pages": [
             {"link": comparison_link(suite.name, start).partition("#")[0], "first": start + 1}
