@@ -116,18 +116,19 @@ class Runner:
             for name, item in ACTION["inputs"].items()
         }
         for step in ACTION["runs"]["steps"]:
-            if "run" in step and self._is_due(step):
+            if "run" in step and self._is_due(step, inputs):
                 self._step(step, inputs)
         return {
             name: self._fill(output["value"], inputs) for name, output in ACTION["outputs"].items()
         }
 
-    def _is_due(self, step: Mapping[str, Any]) -> bool:
-        # The one condition on a shell step: it runs once the first has, whatever came after.
-        if "if" in step:
+    def _is_due(self, step: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
+        # A shell step runs where an input is given, or once the first has, whatever came after.
+        given = re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) != '' \}\}", step.get("if", ""))
+        if "if" in step and given is None:
             assert step["if"] == "${{ !cancelled() && steps.prepare.outcome == 'success' }}"
             return self.codes.get("Prepare") == 0
-        return not any(self.codes.values())
+        return not any(self.codes.values()) and (given is None or bool(inputs[given[1]]))
 
     def _step(self, step: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
         assert step["shell"] == "bash"
@@ -166,6 +167,7 @@ class Runner:
         fixed = {
             "github.action_path": str(ROOT),
             "github.job": "gate",
+            "github.action": "__rmbench",
             "strategy.job-index": "0",
         }
 
@@ -285,6 +287,7 @@ def write_perfect(path: Path, length: Path) -> None:
 
 def test_a_model_that_is_not_there_is_an_error_and_no_verdict(tmp_path: Path) -> None:
     runner = Runner(tmp_path / "run")
+    (runner.work / "results").mkdir()
     outputs = runner.run(model="./nowhere", suite="mini", baseline="results")
     assert runner.codes["Score"] == 2
     assert "Check against the baseline" not in runner.codes
@@ -295,10 +298,94 @@ def test_a_model_that_is_not_there_is_an_error_and_no_verdict(tmp_path: Path) ->
 def test_a_baseline_that_is_not_there_is_an_error_and_no_verdict(tmp_path: Path) -> None:
     runner = Runner(tmp_path / "run")
     outputs = runner.run(model="length", suite="mini", baseline="nowhere.json")
-    assert runner.codes["Check against the baseline"] == 2
+    assert runner.codes["Find the baseline"] == 2 and "Score" not in runner.codes
     assert outputs["verdict"] == "error"
-    assert "nowhere.json: no such file" in runner.log
-    assert "| Chat Hard" in runner.summary
+    assert "::error title=rmbench::baseline nowhere.json: no such file" in runner.log
+
+
+def in_git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_baseline_in_git_is_found_before_anything_is_scored(tmp_path: Path, length: Path) -> None:
+    for number, (place, told) in enumerate(
+        {
+            "HEAD:results": "",
+            "HEAD:nothing": "nothing of that name at that revision",
+            "origin/main:results": "check out with fetch-depth: 0",
+            "--upload-pack=x:results": "no such revision",
+        }.items()
+    ):
+        runner = Runner(tmp_path / f"run{number}")
+        shutil.copytree(length.parent, runner.work / "results" / "mini")
+        in_git(runner.work, "init")
+        in_git(runner.work, "add", ".")
+        in_git(runner.work, "commit", "-m", "a baseline")
+        outputs = runner.run(model="length", suite="mini", baseline=place)
+        assert told in runner.log
+        assert outputs["verdict"] == ("error" if told else "passed"), runner.log
+        assert ("Score" in runner.codes) is not bool(told)
+
+
+def test_a_committed_result_has_changed_only_by_more_than_rounding(
+    tmp_path: Path, length: Path
+) -> None:
+    for factor, changed in ((1.0, "false"), (1.000001, "false"), (1.1, "true")):
+        runner = Runner(tmp_path / f"by{factor}")
+        place = runner.work / "results" / "mini"
+        shutil.copytree(length.parent, place)
+        lines = (place / "length.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            row["chosen"] = [value * factor for value in row["chosen"]]
+        (place / "length.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        outputs = runner.run(model="length", suite="mini", committed="results")
+        assert outputs["changed"] == changed, runner.log
+    assert Runner(tmp_path / "none").run(model="length", committed="results")["changed"] == "true"
+
+
+def test_an_error_is_told_where_it_is_seen(tmp_path: Path) -> None:
+    runner = Runner(tmp_path / "run")
+    runner.run(model="./nowhere", suite="mini")
+    line = next(line for line in runner.log.splitlines() if line.startswith("::error"))
+    assert line.startswith("::error title=rmbench::rmbench: ./nowhere: no such folder")
+    assert "    rmbench: ./nowhere: no such folder" in runner.summary
+
+
+def test_a_data_set_that_cannot_tell_is_not_a_model_that_is_worse(
+    tmp_path: Path, length: Path
+) -> None:
+    runner = Runner(tmp_path / "run")
+    outputs = runner.run(model="length", suite="mini", baseline=str(length), margin="1")
+    assert runner.codes["Check against the baseline"] == 3, runner.log
+    assert outputs["verdict"] == "unclear"
+
+
+def test_files_of_private_models_reach_no_cache_and_two_gates_have_two_names(
+    tmp_path: Path,
+) -> None:
+    for token, asked, kept in (
+        ("", "auto", "true"),
+        ("hf_x", "auto", "false"),
+        ("hf_x", "true", "true"),
+        ("", "false", "false"),
+    ):
+        runner = Runner(tmp_path / f"{token}{asked}", extra={"HF_TOKEN": token})
+        runner.run(model="./nowhere", hub_cache=asked)
+        assert runner.steps["prepare"]["hub"] == kept
+    steps = {step["name"]: step for step in ACTION["runs"]["steps"]}
+    for name in ("Restore Hub files", "Keep Hub files"):
+        assert "steps.prepare.outputs.hub == 'true'" in steps[name]["if"]
+    assert "github.action" in steps["Prepare"]["env"]["JOB"]
+    for name in ("Restore rewards", "Keep rewards"):
+        assert steps[name]["with"]["key"].endswith("-${{ steps.prepare.outputs.step }}")
+
+
+def test_extras_are_installed(tmp_path: Path) -> None:
+    runner = Runner(tmp_path / "run")
+    runner.run(model="./nowhere", extras="adapters,servers")
+    assert f"{ROOT}[adapters,servers]" in (runner.folder / "log.pip").read_text().splitlines()
 
 
 def test_a_suite_of_ones_own_is_checked_with_its_file(tmp_path: Path) -> None:
@@ -334,18 +421,21 @@ def test_a_crash_of_the_check_is_an_error_and_not_a_failed_gate(
     # Python exits with 1 after a traceback, as the gate does when a model got worse.
     extra = {"FAKE_RESULT": str(length), "FAKE_CHECK_CODE": "1"}
     runner = Runner(tmp_path / "run", rmbench=FAKE_RMBENCH, extra=extra)
+    (runner.work / "results").mkdir()
     assert runner.run(model="m", suite="mini", baseline="results")["verdict"] == "error"
     assert runner.codes["Check against the baseline"] == 2
 
 
 def test_every_input_reaches_rmbench_as_one_argument(tmp_path: Path, length: Path) -> None:
     runner = Runner(tmp_path / "run", rmbench=FAKE_RMBENCH, extra={"FAKE_RESULT": str(length)})
+    (runner.work / "old results").mkdir()
     outputs = runner.run(
         model="my model",
         suite="  mini  \n\nother\n",
         data="mini=a folder/rows.jsonl",
         arguments="--system-prompt=Be kind.\n--limit=3",
-        baseline="origin/main:results",
+        baseline="old results",
+        margin="1",
         alpha="0.05",
         max_drop="2.5",
         reward_cache="false",
@@ -366,9 +456,10 @@ def test_every_input_reaches_rmbench_as_one_argument(tmp_path: Path, length: Pat
     assert arguments_of(runner, "check") == [
         "check",
         f"{output}/results/mini/m.json",
-        "--baseline=origin/main:results",
+        "--baseline=old results",
         "--alpha=0.05",
         "--max-drop=2.5",
+        "--margin=1",
         f"--output={output}/check/mini.md",
         f"--output={output}/check/mini.xml",
         f"--output={output}/check/mini.json",
@@ -379,14 +470,29 @@ def test_every_input_reaches_rmbench_as_one_argument(tmp_path: Path, length: Pat
 def test_hostile_inputs_execute_nothing(tmp_path: Path, length: Path, hostile: str) -> None:
     runner = Runner(tmp_path / "run", rmbench=FAKE_RMBENCH, extra={"FAKE_RESULT": str(length)})
     names = [name.replace("-", "_") for name in ACTION["inputs"]]
-    outputs = runner.run(**dict.fromkeys(names, hostile))
+    given = dict.fromkeys(names, hostile) | {"hub_cache": "auto", "committed": ""}
+    is_name = "\n" not in hostile  # a baseline of several lines is refused
+    (runner.work / hostile.strip()).mkdir()
+    outputs = runner.run(**given | ({} if is_name else {"baseline": ""}))
     assert not list(runner.folder.rglob("pwned"))
     assert f"--model={hostile}" in arguments_of(runner, "run")
-    assert f"--baseline={hostile}" in arguments_of(runner, "check")
-    assert f"--max-drop={hostile}" in arguments_of(runner, "check")
+    for name in ("baseline", "max-drop", "margin") if is_name else ():
+        assert f"--{name}={hostile}" in arguments_of(runner, "check")
     pip = (runner.folder / "log.pip").read_text().rstrip("\n")
     assert f"--constraint={hostile}".rstrip("\n") in pip
     assert re.fullmatch(r"[A-Za-z0-9._-]+", outputs["artifact"])
+
+
+@pytest.mark.parametrize("name", ["baseline", "committed", "hub_cache", "extras"])
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_places_execute_nothing(
+    tmp_path: Path, length: Path, name: str, hostile: str
+) -> None:
+    runner = Runner(tmp_path / "run", rmbench=FAKE_RMBENCH, extra={"FAKE_RESULT": str(length)})
+    runner.run(**{"model": "m", "suite": "mini", name: hostile})
+    assert not list(runner.folder.rglob("pwned"))
+    told = [line for line in runner.log.splitlines() if line.startswith("::")]
+    assert all(line.startswith("::error title=rmbench::") for line in told)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE[:2])
