@@ -132,28 +132,111 @@ def test_rewardmath_is_what_its_authors_code_says(suite: str, key: str, test_dat
         found = recompute(load_suite(suite), ["rewardmath"] * len(rows), judgements)
         (average,) = found.averages.values()
         assert average.accuracy * item["n"] == pytest.approx(item[key], abs=1e-6)
+        assert (average.ties or 0) + item["strict_wins"] == item["wins_or_ties"]
 
 
-@pytest.mark.parametrize(("suite", "key"), [("rewardmath", "strict_wins")])
-@pytest.mark.parametrize(
-    ("reduce", "name"), [("min", "min"), ("product", "prod"), ("last", "last")]
-)
+STEPWISE = {"prod": "product", "geometric_mean": "geometric-mean", "mean_logit": "mean-logit"}
+STEPWISE |= {"mean_odd": "mean-odds"} | {name: name for name in ("min", "max", "mean", "last")}
+# Probabilities closer than 6e-8 to each other, and to 1, are the same reward in a record.
+IN_FLOAT32 = ("ReasonEval_7B", "max")
+
+
+@pytest.mark.parametrize("aggregation", STEPWISE)
 def test_rewardmath_by_steps_is_what_its_authors_code_says(
-    suite: str, key: str, reduce: str, name: str, test_data: Path
+    aggregation: str, test_data: Path
 ) -> None:
     rows = list(lines(test_data / "prm_step_scores_rewardmath.jsonl.gz"))
+    seen = 0
     for wanted in lines(test_data / "suites_expected.jsonl.gz"):
         is_one = wanted["suite"] == "prm_step_scores_rewardmath"
-        if not is_one or wanted["numbers"]["aggregation"] != name:
+        if not is_one or wanted["numbers"]["aggregation"] != aggregation:
             continue
+        seen += 1
+        steps = [row["step_scores"][wanted["model"]] for row in rows]
         judgements = Judgements.of(
             [
-                Judgement(row["id"], tuple(steps[:1]), tuple(steps[1:]))
-                for row in rows
-                for steps in [[tuple(item) for item in row["step_scores"][wanted["model"]]]]
+                Judgement(row["id"], (tuple(right),), tuple(map(tuple, wrong)))
+                for row, (right, *wrong) in zip(rows, steps, strict=True)
             ],
-            reduce=reduce,
+            reduce=STEPWISE[aggregation],
         )
-        found = recompute(load_suite(suite), ["rewardmath"] * len(rows), judgements)
-        (average,) = found.averages.values()
-        assert average.wins == wanted["numbers"][key], wanted["model"]
+        found = {}
+        for suite in ("rewardmath", "rewardmath-mrr"):
+            summary = recompute(load_suite(suite), ["rewardmath"] * len(rows), judgements)
+            (found[suite],) = summary.averages.values()
+        numbers = wanted["numbers"]
+        ties = numbers["wins_or_ties"] - numbers["strict_wins"]
+        if (wanted["model"], aggregation) == IN_FLOAT32:
+            wins = found["rewardmath"].wins or 0
+            assert wins < numbers["strict_wins"] and (found["rewardmath"].ties or 0) > ties
+            continue
+        assert found["rewardmath"].wins == numbers["strict_wins"], wanted["model"]
+        assert found["rewardmath"].ties == ties, wanted["model"]
+        total = found["rewardmath-mrr"].accuracy * numbers["n"]
+        assert total == pytest.approx(numbers["reciprocal_rank_sum"], abs=1e-6), wanted["model"]
+    assert seen == 4
+
+
+def credits(total: float, size: int, step: float) -> set[str]:
+    """Return the shares that print as one of a card's, to four digits, of credits near a total."""
+    return {f"{(total + step * k) / size:.4f}" for k in (-1, 0, 1)}
+
+
+def test_rewardbench_2_of_three_models_has_the_means_and_counts_that_are_published(
+    test_data: Path,
+) -> None:
+    suite = load_suite("rewardbench-2")
+    sizes = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495}
+    whole = average_weights(suite, Counter({**sizes, "Ties": 102}))[suite.headline]
+    published = expected(test_data, "rewardbench-2")
+    assert len(published) == 3
+    for numbers_of in published.values():
+        parts = {name: numbers_of[name] for name in (*sizes, "Ties")}
+        # Six numbers of four digits make a mean that is exact to less than one of them.
+        assert weighted_mean(parts, whole) == pytest.approx(numbers_of["mean"], abs=1e-4)
+        for name, (credit, size) in numbers_of["implied_credit"].items():
+            assert size == sizes[name]
+            given = f"{numbers_of[name]:.4f}"
+            assert f"{credit / size:.4f}" == given
+            # Half a credit less or more prints another number: ties at the top are shared.
+            assert given not in credits(credit, size, 0.5) - {f"{credit / size:.4f}"}
+
+
+def test_rewardbenchs_score_without_prior_sets_is_the_mean_of_four(test_data: Path) -> None:
+    found = expected(test_data, "rewardbench")
+    (card,) = [item for item in found.values() if "prior_sets_printed" in item]
+    suite = load_suite("rewardbench")
+    counts = Counter(row["subset"] for row in lines(test_data / "rewardbench_v1.jsonl.gz"))
+    shares = {name: card[name] for name in section_weights(suite, counts)}
+    assert weighted_mean(shares, dict.fromkeys(shares, 1.0)) == pytest.approx(
+        card["score"], abs=1e-4
+    )
+
+
+def test_rm_benchs_mean_of_domains_is_that_of_difficulties(test_data: Path) -> None:
+    # An aggregator that is no witness of the cells still forms its averages as the authors do.
+    found = expected(test_data, "rm-bench")
+    assert len(found) == 2
+    for item in found.values():
+        domains = [item[name] for name in ("chat", "math", "code", "safety")]
+        levels = [item[name] for name in ("hard_acc", "normal_acc", "easy_acc")]
+        assert sum(domains) / 4 == pytest.approx(item["total_avg_acc"], abs=1e-12)
+        assert sum(levels) / 3 == pytest.approx(item["total_avg_acc"], abs=1e-12)
+
+
+WITNESSED = {
+    "golden_rewardbench2_scores": 6,  # every part to 1e-12, from scores
+    "golden_styles_3x3_scores": 3,  # every cell average and domain, from scores
+    "rm_scores_rewardmath": 15,  # wins, ties and reciprocal ranks, from scores
+    "prm_step_scores_rewardmath": 32,  # likewise, by eight reductions; of one, rounded, only bounds
+    "rewardbench-2": 3,  # published: mean of six, and the credits behind five of them
+    "rewardbench": 3,  # published: two by subset, one as the mean of four
+    "rmb": 2,  # published: 98 scenarios, four means, and their mean
+    "rm-bench": 2,  # published by an aggregator that reads a file twice: averages alone
+}
+
+
+def test_every_line_of_the_expected_numbers_has_its_test(test_data: Path) -> None:
+    rows = list(lines(test_data / "suites_expected.jsonl.gz"))
+    assert Counter(row["suite"] for row in rows) == WITNESSED
+    assert len(rows) == 66

@@ -1,5 +1,6 @@
 """Process rewards: what a plain forward pass gives at each step's end."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rmbench.checkpoint.identity import locate
 from rmbench.errors import ScorerError
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.process import Process, ProcessOptions, split_steps
+from rmbench.scorers.reductions import REDUCTIONS
 from rmbench.suite.comparison import Conversation, Message
 
 MARK = "<step>"
@@ -176,3 +178,14 @@ def test_how_steps_become_one_reward_is_no_part_of_what_is_asked(folders: dict[s
     # A finished run is not read as another: its result would have the other's reward.
     assert last.identity.facts != plain.identity.facts
     assert (last.info.gives, last.info.settings["reduce"]) == ("steps", "last")
+
+
+def test_reductions_of_probabilities_are_finite_and_refuse_what_is_none() -> None:
+    assert REDUCTIONS["geometric-mean"]((0.25, 1.0)) == pytest.approx(0.5)
+    assert REDUCTIONS["mean-odds"]((0.5, 0.75)) == pytest.approx(2.0)
+    assert REDUCTIONS["mean-logit"]((0.5, 0.75)) == pytest.approx(math.log(3.0) / 2.0)
+    for name in ("geometric-mean", "mean-logit", "mean-odds"):
+        for steps in ((0.0, 1.0), (1.0,), (0.0,)):
+            assert math.isfinite(REDUCTIONS[name](steps))
+        with pytest.raises(ScorerError, match=r"reward is 1.5.*reduce by min"):
+            REDUCTIONS[name]((0.5, 1.5))

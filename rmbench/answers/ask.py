@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rmbench.answers.judgements import REDUCTIONS, Judgements, Preference
+from rmbench.answers.judgements import Judgements, Preference
 from rmbench.answers.ledger import RunLedger, keys_of
 from rmbench.answers.questions import CandidateQuestions, Conversations, Orders
 from rmbench.cache import Cache
@@ -24,6 +24,7 @@ from rmbench.scorers.contract import (
     ScorerInfo,
     is_listwise,
 )
+from rmbench.scorers.reductions import REDUCTIONS
 from rmbench.suite.feed import Contents, Feed
 
 __all__ = ["Asked", "ask", "hold", "identity_of"]

@@ -1,29 +1,22 @@
 """All answers on each comparison, in columns: small in memory, and to and from files."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, repeat
-from typing import Final, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["REDUCTIONS", "Block", "Judgement", "Judgements", "Preference", "Value"]
+from rmbench.scorers.reductions import REDUCTIONS
+
+__all__ = ["Block", "Judgement", "Judgements", "Preference", "Value"]
 
 Floats = npt.NDArray[np.float32]
 Value = float | tuple[float, ...] | None
 """What one response was given: a reward, or the rewards of its steps; None if it was dropped."""
-
-REDUCTIONS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
-    "min": min,
-    "last": lambda steps: steps[-1],
-    "mean": lambda steps: math.fsum(steps) / len(steps),
-    "product": math.prod,
-    "sum": math.fsum,
-}
-"""How the rewards of a response's steps become one reward."""
 
 
 class Preference(NamedTuple):

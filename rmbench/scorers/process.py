@@ -19,6 +19,7 @@ from rmbench.scorers.contract import Facts, Identity, Ledger, ScorerInfo
 from rmbench.scorers.examined import Examined, examine_by_asking
 from rmbench.scorers.kind import Kind
 from rmbench.scorers.opened import LogitReader, Opened, OpenedOptions, folder_name
+from rmbench.scorers.reductions import Reduction
 from rmbench.suite.comparison import Comparison, Conversation
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ class ProcessOptions(OpenedOptions):
         None, help="Of a language model: the tokens for a good and a bad step, such as +,-."
     )
     good: Literal["first", "second"] = option("second", help="Which of two classes is a good step.")
-    reduce: Literal["min", "product", "last", "mean"] = option(
-        "min", help="What makes one reward of the steps'.", moves="reading"
-    )
+    reduce: Reduction = option("min", help="What makes one reward of the steps'.", moves="reading")
 
 
 def split_steps(response: str, separator: str) -> list[str]:
@@ -287,7 +286,7 @@ KIND: Final = Kind(
     open=Process,
     options=ProcessOptions,
     result_name=folder_name,
-    summary="A process reward model: a reward for each step, made one by min, product, last, mean.",
+    summary="A process reward model: a reward for each step, made one by min, product, last ...",
     claims=lambda config: any(
         "TokenClassification" in str(name) for name in config.get("architectures") or ()
     ),
