@@ -132,7 +132,8 @@ def test_rewardmath_is_what_its_authors_code_says(suite: str, key: str, test_dat
         found = recompute(load_suite(suite), ["rewardmath"] * len(rows), judgements)
         (average,) = found.averages.values()
         assert average.accuracy * item["n"] == pytest.approx(item[key], abs=1e-6)
-        assert (average.ties or 0) + item["strict_wins"] == item["wins_or_ties"]
+        if suite == "rewardmath":
+            assert (average.ties or 0) + item["strict_wins"] == item["wins_or_ties"]
 
 
 STEPWISE = {"prod": "product", "geometric_mean": "geometric-mean", "mean_logit": "mean-logit"}
