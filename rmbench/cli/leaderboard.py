@@ -153,7 +153,9 @@ def _suites(names: Sequence[str], results: "Sequence[Result]") -> "list[Suite]":
             known[name] if name in known else load_suite(str(find_suite(name)))
             for name in dict.fromkeys(names)
         ]
-    suites, unknown = suites_of(item for item in results if item.partial is None)
+    suites, unknown = suites_of(
+        item for item in results if item.partial is None and ".probe-" not in item.suite["name"]
+    )
     tell_unknown_suites(unknown)
     if not suites:
         remedy = "give --suite FILE of your own" if unknown else "`rmbench run` makes them"

@@ -12,6 +12,7 @@ from rmbench.cli.cluster import RAY, ray_needs, run_there
 from rmbench.cli.jobs import Done, Folders, Planned, run_here
 from rmbench.cli.options import CACHE, DATA, FORMAT, OUTPUT, note, open_cache
 from rmbench.cli.plan import print_plan
+from rmbench.cli.probe import PROBE, Rewrite, plain_feeds, print_probes, rewrites_of
 from rmbench.cli.progress import NO_PROGRESS
 from rmbench.cli.scorer_options import ScorerCommand, given_options, options_for, tell_unused
 from rmbench.cli.sweep import run_sweep, table_of_models
@@ -82,6 +83,7 @@ __all__ = ["run"]
 )
 @gate_options
 @RAY
+@PROBE
 @FORMAT
 def run(
     rows: str | None,
@@ -100,6 +102,7 @@ def run(
     baseline: str | None,
     limits: dict[str, Any],
     address: str | None,
+    probes: tuple[str, ...],
     fmt: str,
     **more: Any,
 ) -> None:
@@ -132,11 +135,13 @@ def run(
     if is_plan:
         print_plan(models, feeds, given, fmt)
         return
-    _check_folders(output, feeds)
+    rewrites = rewrites_of(feeds, probes, is_apart=(baseline, address) == (None, None))
+    every = plain_feeds(feeds, rewrites)
+    _check_folders(output, every)
     baselines = open_baselines(baseline, output, feeds, names) if baseline is not None else None
-    done = run_jobs([Planned(model, name, given, feeds, needs) for model, name in names.items()])
+    done = run_jobs([Planned(model, name, given, every, needs) for model, name in names.items()])
     results = done.all_results
-    _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
+    _print_all(results, feeds, rewrites, fmt, subsets=subsets)
     code = gate_results(results, feeds, baselines, limits, fmt) if baselines is not None else 0
     if done.has_failed or code:
         sys.exit(2 if done.has_failed else code)
@@ -147,6 +152,21 @@ def _runner(folders: Folders, address: str | None) -> "Callable[[Sequence[Planne
     if address is None:
         return lambda jobs: run_here(jobs, folders)
     return lambda jobs: run_there(jobs, folders, address)
+
+
+def _print_all(
+    results: Sequence["Result"],
+    feeds: Sequence["Feed"],
+    rewrites: Sequence[Rewrite],
+    fmt: str,
+    *,
+    subsets: bool,
+) -> None:
+    """Print the accuracies, or with rewrites what these moved."""
+    if rewrites:
+        print_probes(results, rewrites, fmt)
+    else:
+        _print_results(results, [feed.suite for feed in feeds], fmt, subsets=subsets)
 
 
 def _refuse_contradictions(

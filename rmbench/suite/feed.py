@@ -4,9 +4,10 @@ import hashlib
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from rmbench.errors import DataError, SuiteError, did_you_mean
 from rmbench.suite.columns import Read, has_empty_text, read_comparisons
 from rmbench.suite.comparison import Comparison, fingerprint
 from rmbench.suite.definition import Suite
+from rmbench.suite.probes import Probe, rewritten
 from rmbench.suite.rows import Rows, open_rows
 
-__all__ = ["Contents", "Feed", "Part", "open_feed"]
+__all__ = ["Contents", "Feed", "Part", "open_feed", "open_rewritten"]
 
 SampleKind = Literal["quick"]
 
@@ -86,7 +88,8 @@ class Feed:
     """A suite's checked comparisons; iterating reads them anew, so that none stays in memory.
 
     ``indices`` is None for the whole suite, else the rows of a partial run, ascending; ``sample``
-    says how they were chosen, see ``Part``. Those that are ``held`` are not read again.
+    says how they were chosen, see ``Part``. Those that are ``held`` are not read again. ``probe``
+    says how all were rewritten.
     """
 
     suite: Suite
@@ -95,6 +98,7 @@ class Feed:
     indices: list[int] | None = None
     sample: SampleKind | None = None
     held: tuple[Comparison, ...] | None = None
+    probe: Probe | None = None
 
     @property
     def num_conversations(self) -> int:
@@ -112,7 +116,7 @@ class Feed:
             return
         digest = hashlib.sha256()
         wanted = None if self.indices is None else set(self.indices)
-        for number, read in enumerate(read_comparisons(self.suite, self.rows)):
+        for number, read in enumerate(_read(self.suite, self.rows, probe=self.probe)):
             digest.update(read.line)
             if wanted is None or number in wanted:
                 yield read.comparison
@@ -126,9 +130,23 @@ class Feed:
             indices: the numbers of its comparisons, ascending.
             sample: how they were chosen.
         """
-        audit = _count(self.suite, self.rows, set(indices))
+        reads = _read(self.suite, self.rows, probe=self.probe)
+        audit = _count(self.suite, reads, set(indices))
         contents = replace(self.contents.only(indices), audit=audit)
         return replace(self, contents=contents, indices=indices, sample=sample)
+
+    def probed(self, probe: Probe) -> "Feed":
+        """Return the same comparisons rewritten, as a suite of another name.
+
+        What the suite says of its data is not true of what is made of it, and is left out.
+
+        Raises:
+            SuiteError: a comparison has no two sides.
+        """
+        suite = _renamed(self.suite, probe.suite_name, probe.label)
+        contents = _scan(suite, self.rows, probe)
+        feed = replace(self, suite=suite, contents=contents, indices=None, held=None, probe=probe)
+        return feed if self.indices is None else feed.only(self.indices, self.sample)
 
     def hold(self) -> "Feed":
         """Return the same with its comparisons in memory: for a small part, asked often."""
@@ -159,11 +177,63 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
     return feed.only([i * total // limit for i in range(limit)])
 
 
-def _count(suite: Suite, rows: Rows, wanted: set[int]) -> dict[str, Any]:
+def open_rewritten(feed: Feed, data: str) -> Feed:
+    """Return rewrites by others of a suite's comparisons, which have the same ids.
+
+    Args:
+        feed: the suite.
+        data: a local file or folder of rows in the suite's own columns.
+
+    Raises:
+        DataError: a row is wrong, or is of no comparison of the suite.
+    """
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(data).name.lower().partition(".")[0]).strip("-")
+    suite = _renamed(feed.suite, f"probe-{stem or 'data'}", Path(data).name)
+    rows = open_rows(suite, data=data)
+    contents = _scan(suite, rows)
+    known = set(feed.contents.ids)
+    for identity in contents.ids:
+        if identity not in known:
+            raise DataError(
+                f'{data}: "{identity}" is no comparison of {feed.suite.name}; rewrites need the ids'
+                f" of what they rewrite, such as {feed.contents.ids[0]}"
+            )
+    if not contents.ids:
+        raise DataError(f"{data}: no comparisons; give rows in the columns of {feed.suite.name}")
+    count = len(contents.ids)
+    part = None if count == len(feed.contents.ids) else list(range(count))
+    return Feed(suite=suite, rows=rows, contents=contents, indices=part)
+
+
+def _renamed(suite: Suite, ending: str, label: str) -> Suite:
+    """Return a suite under a name of its own, without what is pinned of its rows."""
+    source = suite.source.model_copy(update={"comparisons": None, "sha256": None, "empty": "keep"})
+    name = f"{suite.name[: 63 - len(ending)]}.{ending}"[:64]
+    title = f"{suite.title}, rewritten: {label}"
+    return suite.model_copy(update={"name": name, "title": title, "source": source})
+
+
+def _read(
+    suite: Suite,
+    rows: Rows,
+    left_out: "Counter[str] | None" = None,
+    *,
+    probe: Probe | None = None,
+) -> Iterator[Read]:
+    """Yield the comparisons of a suite, rewritten where a probe asks for it."""
+    for read in read_comparisons(suite, rows, left_out):
+        if probe is None:
+            yield read
+            continue
+        comparison = rewritten(read.comparison, probe)
+        yield read._replace(comparison=comparison, line=comparison.canonical())
+
+
+def _count(suite: Suite, reads: Iterable[Read], wanted: set[int]) -> dict[str, Any]:
     """Return the audit of a part of a suite."""
     tally = _Tally()
     seen: set[bytes] = set()
-    for number, read in enumerate(read_comparisons(suite, rows)):
+    for number, read in enumerate(reads):
         if number in wanted:
             tally.add(read)
             seen.add(fingerprint(read.line))
@@ -220,7 +290,7 @@ class _Prints:
         return array("q", numbers.astype(np.int64).tobytes())
 
 
-def _scan(suite: Suite, rows: Rows) -> Contents:
+def _scan(suite: Suite, rows: Rows, probe: Probe | None = None) -> Contents:
     tally, prints = _Tally(), _Prints()
     ids: dict[str, None] = {}  # a dict is an ordered set
     left_out: Counter[str] = Counter()
@@ -229,7 +299,7 @@ def _scan(suite: Suite, rows: Rows) -> Contents:
     # A million comparisons share a few names and shapes: each is kept once.
     names: dict[str, str] = {}
     shapes: dict[tuple[int, int], tuple[int, int]] = {}
-    for read in read_comparisons(suite, rows, left_out):
+    for read in _read(suite, rows, left_out, probe=probe):
         comparison = read.comparison
         if comparison.id in ids:
             raise DataError(_duplicate(suite, rows, comparison.id))
