@@ -19,8 +19,8 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.scorers.cascade import Cascade
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.contract import Facts, MemoryLedger
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation
-from rmbench.suite.definition import load_suite
 from rmbench.suite.feed import open_feed
 
 

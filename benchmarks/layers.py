@@ -109,7 +109,7 @@ def score(arguments: argparse.Namespace) -> int:
     from rmbench.checkpoint.encode import encode
     from rmbench.checkpoint.options import ModelOptions
     from rmbench.scorers.classifier import load_classifier
-    from rmbench.suite.definition import load_suite
+    from rmbench.suite.catalogue import load_suite
     from rmbench.suite.feed import open_feed
 
     options = ModelOptions(layers=arguments.layers, dtype=arguments.dtype)
