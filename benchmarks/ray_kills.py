@@ -81,7 +81,7 @@ def run(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         if is_disturbed:
-            told = kill_worker(traces)
+            told = kill_worker(traces, driver)
             time.sleep(1.5)
             told += f", then a node with {len(answered(traces))} jobs begun"
             cluster.remove_node(node, allow_graceful=False)
@@ -98,14 +98,15 @@ def answered(traces: Path) -> dict[str, list[int]]:
     return {path.stem: list(map(int, path.read_text().split())) for path in traces.glob("*.pid")}
 
 
-def kill_worker(traces: Path) -> str:
+def kill_worker(traces: Path, driver: "subprocess.Popen[bytes]") -> str:
     """Kill the worker of the first job that is half done, and say which."""
-    while True:
+    while driver.poll() is None:
         for name, pids in sorted(answered(traces).items()):
             if len(pids) >= 120:
                 os.kill(pids[-1], signal.SIGKILL)
                 return f"killed the worker of job {name} after {len(pids)} of 240 answers"
         time.sleep(0.05)
+    return "nothing killed: the run ended before"
 
 
 if __name__ == "__main__":

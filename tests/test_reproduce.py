@@ -69,3 +69,36 @@ def test_published_numbers_have_no_command() -> None:
 
     with pytest.raises(ResultError, match="published numbers have no command"):
         command_of(read_published()[0], given={})
+
+
+def test_a_scorer_of_ones_own_is_made_again_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def words(conversation):\n    return len(conversation.response.split())\n")
+    model = f"file:{file}:words"
+    options = ["--suite", "mini", "--limit", "12", "--no-cache", "--output", str(tmp_path / "out")]
+    assert invoke("run", "--model", model, *options)[0] == 0
+    (path,) = (tmp_path / "out").rglob("*.json")
+    code, out, err = invoke("reproduce", str(path), "--model", model)
+    assert code == 0, err
+    assert out.splitlines()[1] == "every number came out again: 12 comparisons"
+    code, _, err = invoke("reproduce", str(path))
+    assert code == 2
+    assert "give it as --model file:FILE.py:NAME" in err
+
+
+def test_rows_that_no_suite_describes_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": "no" * i} for i in range(1, 9)]
+    Path("pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, _, err = invoke("run", "pairs.jsonl", "--model", "length", "--output", "out")
+    assert code == 0, err
+    code, out, err = invoke("reproduce", "out/pairs/length.json")
+    assert code == 0, err
+    assert out.splitlines() == [
+        "rmbench run --model length pairs.jsonl --no-cache",
+        "every number came out again: 8 comparisons",
+    ]
+    Path("pairs.jsonl").unlink()
+    assert invoke("reproduce", "out/pairs/length.json")[0] == 2

@@ -1,9 +1,14 @@
 """A reward server is proven before it scores; each of its traps is refused."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +18,11 @@ from serving import Answer, Server, serving
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.errors import ScorerError
 from rmbench.scorers.contract import Facts, MemoryLedger
+from rmbench.scorers.protocols import PROTOCOLS, recognise_server
 from rmbench.scorers.server import RewardServer, ServerOptions
 from rmbench.suite.comparison import Conversation, Message
 
+RECORDED = json.loads((Path(__file__).parent / "vllm_0.32.0.json").read_text())
 CONVERSATIONS = [
     Conversation((Message("user", f"Question {i // 2}?"),), text * (i + 1), f"s/{i // 2}")
     for i, text in zip(range(12), ["Yes. ", "No, never. "] * 6, strict=True)
@@ -266,3 +273,36 @@ def test_a_server_that_says_nothing_is_asked_for_its_protocol() -> None:
         with pytest.raises(ScorerError, match="give -o protocol=openrlhf"):
             _ = scorer.info
         scorer.close()
+
+
+def test_what_a_real_vllm_said_is_read() -> None:
+    paths = {"/version": RECORDED["version"], "/v1/models": RECORDED["models"]}
+    assert recognise_server(paths.get) == ("vllm", "0.32.0", "smollm2-rm", 2048)
+    raw = PROTOCOLS["vllm"].read(RECORDED["raw"])
+    assert raw == ([1.671460509300232, -3.779837131500244], 13)
+    activated = PROTOCOLS["vllm"].read(RECORDED["activated"])
+    sigmoids = [1 / (1 + math.exp(-reward)) for reward in raw.rewards]
+    assert activated.rewards == pytest.approx(sigmoids, abs=1e-7)
+
+
+@pytest.mark.slow
+def test_a_real_vllm_gives_the_rewards_of_ones_own_engine(tmp_path: Path) -> None:
+    url, model = os.environ.get("RMBENCH_VLLM_URL"), os.environ.get("RMBENCH_VLLM_MODEL")
+    if not url or not model:
+        pytest.skip("RMBENCH_VLLM_URL and RMBENCH_VLLM_MODEL, the served folder, are not set")
+    for name, args in {
+        "served": ["--model", f"server:{url}", "-o", f"model={model}"],
+        "own": ["--model", model, "--dtype", "float32"],
+    }.items():
+        run = ["run", *args, "--suite", "mini", "--limit", "60", "--no-cache"]
+        command = [sys.executable, "-m", "rmbench", *run, "--output", str(tmp_path / name)]
+        subprocess.run(command, check=True, capture_output=True)
+    served, own = (rewards_in(tmp_path / name) for name in ("served", "own"))
+    assert len(own) == 120
+    assert served == pytest.approx(own, abs=2e-5)
+
+
+def rewards_in(folder: Path) -> list[float]:
+    (path,) = folder.rglob("*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [reward for row in rows for reward in (*row["chosen"], *row["rejected"])]

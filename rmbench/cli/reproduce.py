@@ -56,11 +56,14 @@ def reproduce(
 
 
 def _run(command: "Command", data: tuple[str, ...]) -> "Result":
-    from rmbench.cli.run import open_feeds
+    from rmbench.cli.run import open_feeds, open_rows
     from rmbench.run import evaluate_feed
     from rmbench.scorers.registry import load_scorer
 
-    (feed,) = open_feeds([command.suite], data, command.part)
+    if command.has_suite:
+        (feed,) = open_feeds([command.suite], data, command.part)
+    else:
+        (feed,) = open_rows(command.suite, command.part)
     return evaluate_feed(feed, load_scorer(command.model, command.options))
 
 

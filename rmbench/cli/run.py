@@ -126,7 +126,7 @@ def run(
     names = _name_models(models, name)
     tell_unused(models, given)
     feeds = (
-        _open_rows(rows, part, suites)
+        open_rows(rows, part, suites)
         if rows is not None
         else _open_suites(
             _suite_names(suites, models), data, part, () if is_plan or address else models
@@ -258,7 +258,7 @@ def _suite_names(suites: Sequence[str], models: Sequence[str]) -> list[str]:
     return ["rewardbench", "ultrafeedback"]
 
 
-def _open_rows(rows: str, part: "Part | None", suites: Sequence[str]) -> list["Feed"]:
+def open_rows(rows: str, part: "Part | None", suites: Sequence[str] = ()) -> list["Feed"]:
     """Read rows that no suite file describes, and say what they were taken for."""
     from rmbench.accuracy.quick import open_part
     from rmbench.suite.recognise import recognise

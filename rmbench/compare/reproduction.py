@@ -2,15 +2,23 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final
 
 from rmbench.answers.judgements import Judgement
 from rmbench.errors import ResultError, ScorerError
 from rmbench.result.record import Result
-from rmbench.scorers.registry import HUB_ID, load_kind, unprefixed_names
+from rmbench.scorers.registry import (
+    HUB_ID,
+    kind_names,
+    load_kind,
+    name_model,
+    unprefixed_names,
+)
+from rmbench.suite.catalogue import list_suites
 from rmbench.suite.feed import Part
 
 __all__ = ["Command", "Reproduced", "command_of", "reproduced"]
@@ -30,17 +38,20 @@ class Command:
         suite: its name, or the path of its file.
         options: of the model's kind.
         part: of the suite; None for all.
+        has_suite: whether a file describes the suite; else ``suite`` is the place of its rows.
     """
 
     model: str
     suite: str
     options: dict[str, Any]
     part: Part | None
+    has_suite: bool = True
 
     @property
     def text(self) -> str:
         """The command line."""
-        parts = ["rmbench", "run", "--model", self.model, "--suite", self.suite]
+        parts = ["rmbench", "run", "--model", self.model]
+        parts += ["--suite", self.suite] if self.has_suite else [self.suite]
         for name, value in self.options.items():
             parts += ["-o", f"{name}={value}"]
         if self.part is not None:
@@ -64,15 +75,39 @@ def command_of(
     """
     if result.source != "measured":
         raise ResultError("published numbers have no command; give a result of rmbench run")
-    kind = str(result.model.get("kind") or "classifier")
-    kind = _EARLIER.get(kind, kind)
+    kind = _kind(result, model)
     options = _options(result, kind) | given
+    rows = None if suite is not None else _rows(result)
     return Command(
         model=model or _model(result, kind),
-        suite=suite or str(result.suite["name"]),
+        suite=suite or rows or str(result.suite["name"]),
+        has_suite=rows is None,
         options=options,
         part=None if result.partial is None else Part(result.partial, result.sample),
     )
+
+
+def _rows(result: Result) -> str | None:
+    """Return where the rows are of a suite that no file describes; None where one does."""
+    if result.suite["name"] in list_suites():
+        return None
+    definition: Mapping[str, Any] = result.suite.get("definition") or {}
+    place = (definition.get("source") or {}).get("path")
+    is_named_by_it = place is not None and definition.get("title") in (place, Path(place).name)
+    return str(place) if is_named_by_it else None
+
+
+def _kind(result: Result, model: str | None) -> str:
+    """Return the kind of what is run again; a scorer of one's own has a word of its own there."""
+    named = name_model(model).kind if model is not None else ""
+    kind = str(result.model.get("kind") or "classifier")
+    kind = named or _EARLIER.get(kind, kind)
+    if kind not in kind_names():
+        raise ResultError(
+            f"{result.model['id']}: a scorer of its own, and the record does not say where its code"
+            " is; give it as --model file:FILE.py:NAME"
+        )
+    return kind
 
 
 def _model(result: Result, kind: str) -> str:
