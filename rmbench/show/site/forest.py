@@ -41,8 +41,9 @@ def forest(item: SuiteMaterial) -> dict[str, Any] | None:
         "bottom": bottom,
         "left_out": len(rows) - len(shown),
         "ticks": [
-            {"x": x(low + part * (high - low) / 4), "text": percent(low + part * (high - low) / 4)}
-            for part in range(5)
+            {"x": x(points / 100), "text": str(points)}
+            for points in range(-100, 201, 5 if high - low < 0.35 else 20)
+            if low <= points / 100 <= high
         ],
         "rows": [
             {
