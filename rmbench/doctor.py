@@ -183,12 +183,9 @@ def check_batching(scorer: "Classifier", sample: Sequence[Comparison]) -> Check:
         return Check(name=name, status=OK, seen="every conversation of the sample is too long")
     sequences = [ids for _, ids in kept]
     alone = np.array(scorer.engine.score_alone(sequences))
-    ways = [
-        scorer.engine.score(sequences).rewards,
-        scorer.engine.score(sequences[::-1]).rewards[::-1],
-    ]
-    difference = max(float(np.abs(rewards - alone).max()) for rewards in ways)
     pairs = group([encoded.names[i] for i, _ in kept], list(alone))
+    ways, contradicted = _score_until_sound(scorer, sequences, alone, pairs)
+    difference = max(float(np.abs(rewards - alone).max()) for rewards in ways)
     flips = sum(
         any(np.sign(margin(pair, list(alone))) != np.sign(margin(pair, list(way))) for way in ways)
         for pair in pairs
@@ -197,7 +194,39 @@ def check_batching(scorer: "Classifier", sample: Sequence[Comparison]) -> Check:
         f"{len(kept)} conversations alone, in batches, in reverse: {difference:.2g} apart,"
         f" {flips} of {len(pairs)} comparisons flip"
     )
+    if contradicted:
+        seen += f"; the lone forward contradicts {', '.join(contradicted)}, and so will it in `run`"
+        remedy = "nothing to do: `run` then scores in the next slower way, and its result says so"
+        return Check(name=name, status=WARNING, seen=seen, remedy=remedy)
     if not flips:
         return Check(name=name, status=OK, seen=seen)
     remedy = "use --dtype float32, or --audit exact to count what hangs on it"
     return Check(name=name, status=WARNING, seen=seen, remedy=remedy)
+
+
+def _score_until_sound(
+    scorer: "Classifier", sequences: Sequence[Any], alone: Any, pairs: Sequence[Any]
+) -> tuple[list[Any], list[str]]:
+    """Score forwards and backwards, as a run does, which leaves a way that is contradicted.
+
+    Returns:
+        The rewards in both orders, and the ways that the lone forward contradicts.
+    """
+    from rmbench.scorers.again import recheck
+
+    contradicted: list[str] = []
+    while True:
+        scoring = scorer.engine.score(sequences)
+        found = recheck(
+            pairs,
+            list(scoring.rewards),
+            lambda numbers: [float(alone[i]) for i in numbers],
+            tolerance=scoring.proof.tolerance,
+            dtype=str(scorer.info.settings["dtype"]),
+        )
+        if not found.is_fault or scoring.way == "alone":
+            break
+        contradicted.append(scoring.way)
+        scorer.engine.fall_back()
+    backwards = scorer.engine.score(sequences[::-1]).rewards[::-1]
+    return [scoring.rewards, backwards], contradicted

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from rmbench.api import evaluate
 from rmbench.checkpoint.encode import encode, load_template, render, with_format
+from rmbench.checkpoint.findings import WARNING
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.cli import main
-from rmbench.doctor import examine
+from rmbench.doctor import check_batching, examine
 from rmbench.engine.pooling import with_pooling
 from rmbench.engine.scoring import Engine
 from rmbench.errors import ScorerError
@@ -294,6 +295,14 @@ def test_rewards_that_the_lone_forward_contradicts_are_all_scored_anew(good: Pat
     assert found.audit["contradicted"]["packed"] > 0.1
     assert not found.audit["rechecked"]["flipped"]
     assert found.averages["pooled"].accuracy == expected.averages["pooled"].accuracy
+
+
+def test_the_doctor_judges_flips_as_a_run_does(good: Path) -> None:
+    scorer = load_classifier(str(good), ModelOptions(batch_tokens=128))
+    scorer.engine.ways.start = Fading(scorer.engine, {"packed"})  # type: ignore[method-assign]
+    check = check_batching(scorer, list(open_feed(load_suite("mini"), limit=8)))
+    assert check.status == WARNING
+    assert "0 of 8 comparisons flip; the lone forward contradicts packed" in check.seen
 
 
 def test_only_ties_and_near_ties_are_scored_exactly() -> None:

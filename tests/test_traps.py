@@ -110,8 +110,8 @@ def test_the_page_names_a_test_for_each_trap() -> None:
     row = re.compile(r"^\| (\d+) \|.*\| (?:impossible|refused|counted) \|.*`(test_\w+)` \|$", re.M)
     rows = row.findall(PAGE.read_text())
     assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
-    assert len(rows) >= 43
-    tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_traps*.py"))
+    assert len(rows) >= 59
+    tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for number, test in rows:
         assert f"def {test}(" in tests, f"trap {number}"
 
@@ -478,9 +478,16 @@ def test_trap_26_a_tokenizer_of_another_model(tmp_path: Path) -> None:
         run(folder)
 
 
-def test_trap_27_there_are_no_implicit_rewards(tmp_path: Path) -> None:
-    model = models.build(transformers.LlamaForCausalLM, models.config("llama", num_labels=2))
-    assert "not a sequence classifier" in refusal(models.save(tmp_path / "dpo", model))
+def test_trap_27_a_reference_that_does_not_belong(tmp_path: Path) -> None:
+    model = models.build(transformers.LlamaForCausalLM, models.config("llama"))
+    policy = models.save(tmp_path / "dpo", model)
+    words = models.tokenizer()
+    words.add_tokens(["<more>"])
+    reference = models.save(tmp_path / "reference", model, words)
+    scorer = load_scorer(f"implicit:{policy}", reference=str(reference))
+    with pytest.raises(ScorerError, match=r"its tokenizer is another than the policy's \(0 of"):
+        evaluate("mini", scorer, limit=1)
+    assert "not a sequence classifier" in refusal(policy)  # nor is it taken for one by itself
 
 
 # --- data and statistics -------------------------------------------------------------------------
