@@ -168,7 +168,7 @@ class Cache:
             )
             _prepare(self._database)
             _digests.append(self)
-        except (OSError, sqlite3.Error) as error:
+        except Exception as error:  # of a damaged file SQLite raises more than its own errors
             self._give_up(error)
 
     def __enter__(self) -> "Cache":
@@ -264,13 +264,15 @@ class Cache:
         try:
             with self._lock:
                 return use(self._database)
-        except sqlite3.Error as error:
+        except Exception as error:
             self._give_up(error)
             return otherwise
 
     def _give_up(self, error: Exception) -> None:
         # Of SQLite's errors only the plain one is about the file's content.
-        broken = type(error) is sqlite3.DatabaseError
+        broken = type(error) is sqlite3.DatabaseError or not isinstance(
+            error, sqlite3.Error | OSError
+        )
         remedy = "rmbench cache clear mends it" if broken else "--cache DIR takes another"
         _log.warning(
             "%s: the cache cannot be used: %s; going on without it (%s)", self.path, error, remedy

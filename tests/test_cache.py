@@ -168,3 +168,13 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
         assert errors == b""
     with Cache(tmp_path) as cache:
         assert cache.info().answers == 600
+
+
+def test_a_schema_that_is_no_text_is_a_damaged_file(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        cache.put_run(b"a", b"x")
+    content = (tmp_path / FILE).read_bytes()
+    assert b"CREATE TABLE runs" in content
+    (tmp_path / FILE).write_bytes(content.replace(b"CREATE TABLE runs", b"CREATE TABL\x80 runs"))
+    with Cache(tmp_path) as cache:
+        assert cache.get_run(b"a") is None

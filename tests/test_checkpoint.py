@@ -477,3 +477,10 @@ def test_a_file_added_or_removed_is_a_change(copy: Path) -> None:
     (copy / "added_tokens.json").write_text("{}")
     with pytest.raises(ScorerError, match=r"added_tokens\.json changed"):
         check_unmoved(copy, before)
+
+
+def test_missing_weights_are_told_before_what_else_is_wrong(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    (copy / "tokenizer.json").write_text("{")
+    with pytest.raises(ScorerError, match="no weights"):
+        load_classifier(str(copy), ModelOptions())

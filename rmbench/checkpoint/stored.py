@@ -18,6 +18,7 @@ __all__ = [
     "read_header",
     "read_json",
     "read_stored",
+    "refuse_empty",
     "refuse_pointers",
 ]
 
@@ -115,6 +116,18 @@ def read_stored(folder: Path, *, pickle: bool = False) -> Stored:
             )
         return Stored(is_pickle=True)
     raise ScorerError(f"{folder}: {_absence(folder)}")
+
+
+def refuse_empty(folder: Path) -> None:
+    """Refuse a model's folder without any weights, before all else that may be wrong with it.
+
+    Raises:
+        ScorerError: it has a configuration and no weights, nor is it an adapter's.
+    """
+    names = ("adapter_config.json", WHOLE, INDEX, *_PICKLES)
+    is_whole = any((folder / name).exists() for name in names)
+    if (folder / "config.json").is_file() and not is_whole:
+        raise ScorerError(f"{folder}: {_absence(folder)}")
 
 
 def _absence(folder: Path) -> str:

@@ -27,6 +27,7 @@ from rmbench.checkpoint.opening import Checkpoint, open_checkpoint, refuse
 from rmbench.checkpoint.options import ModelOptions
 from rmbench.checkpoint.outputs import turns_sign
 from rmbench.checkpoint.reader import EncodingAhead
+from rmbench.checkpoint.stored import refuse_empty
 from rmbench.checkpoint.tokenizer_findings import watched
 from rmbench.checkpoint.weights import Loaded, choose_dtype, load_weights
 from rmbench.engine.packing import window_sizes
@@ -276,6 +277,9 @@ def load_classifier(
             template, would need code or pickle that is not trusted, or a check refuses it.
     """
     start = time.perf_counter()
+    where, _ = locate(model)
+    if Path(where).is_dir():
+        refuse_empty(Path(where))
     before = _stamps(model)
     checkpoint = open_checkpoint(model, options)
     revision = _revision(checkpoint, digest)
