@@ -39,6 +39,8 @@ SCORING_VERSION: Final = 2
 
 FILE: Final = "rewards.sqlite"
 BUSY_S: Final = 30.0
+_BROKEN: Final = (OSError, sqlite3.Error, ValueError, ArithmeticError)
+"""What SQLite raises of a damaged file; a schema that is no text is a ValueError."""
 SETTLED_NS: Final = 2_000_000_000
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS runs (key BLOB PRIMARY KEY, content BLOB NOT NULL);
@@ -168,7 +170,7 @@ class Cache:
             )
             _prepare(self._database)
             _digests.append(self)
-        except Exception as error:  # of a damaged file SQLite raises more than its own errors
+        except _BROKEN as error:
             self._give_up(error)
 
     def __enter__(self) -> "Cache":
@@ -264,7 +266,7 @@ class Cache:
         try:
             with self._lock:
                 return use(self._database)
-        except Exception as error:
+        except _BROKEN as error:
             self._give_up(error)
             return otherwise
 

@@ -27,8 +27,9 @@ def size_text(count: int) -> str:
 def printable(text: str) -> str:
     """Return text of others without what a terminal, or the log of a CI job, would obey.
 
-    A GitHub runner takes a line that begins with ``::``, or has ``##[`` in it, for a command.
+    A GitHub runner takes a line that begins with ``::``, or has ``##[`` in it, for a command; one
+    of Azure a line with ``##vso[``.
     """
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     shown = re.sub(r"^(\s*):(?=:)", r"\1\\x3a", shown)
-    return shown.replace("##[", r"#\x23[")
+    return shown.replace("##[", r"#\x23[").replace("##vso[", r"#\x23vso[")

@@ -289,7 +289,7 @@ def test_a_result_that_cannot_be_written_is_kept_elsewhere(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("fmt", ["table", "markdown", "csv", "json"])
 def test_no_line_is_a_command_for_a_ci_runner(fmt: str) -> None:
-    names = ["::stop-commands::x", " ::add-mask::y", "a ##[error]z"]
+    names = ["::stop-commands::x", " ::add-mask::y", "a ##[error]z", "##vso[task.x]y"]
     rows = (
         {"id": str(i), "subset": name, "prompt": "p", "chosen": "long", "rejected": "no"}
         for i, name in enumerate(names)
@@ -302,6 +302,7 @@ def test_no_line_is_a_command_for_a_ci_runner(fmt: str) -> None:
         for line in (shown.stdout + shown.stderr).splitlines():
             assert not line.strip().startswith("::")
             assert "##[" not in line
+            assert "##vso[" not in line
 
 
 def test_a_model_that_is_named_twice_is_scored_once() -> None:

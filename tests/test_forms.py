@@ -307,3 +307,22 @@ def test_a_number_of_any_length_is_a_label_among_others(tmp_path: Path) -> None:
     rows = [{"q": "x", "c": "a", "r": "b", "v": value} for value in (10**400, 1.0, 2)]
     columns = '[columns]\nprompt = "q"\nchosen = "c"\nrejected = "r"\nskip = { v = [1] }\n'
     assert opened(tmp_path, rows, columns).contents.audit["left_out"] == {"skipped": 1}
+
+
+def test_messages_as_numpy_shows_them_are_refused_as_pythons_are(tmp_path: Path) -> None:
+    shown = "array([{'role': 'user', 'content': 'Why?'}], dtype=object)"
+    with pytest.raises(DataError, match="messages as Python shows them"):
+        opened(
+            tmp_path,
+            [{"q": shown, "c": "a", "r": "b"}],
+            '[columns]\nprompt = "q"\nchosen = "c"\nrejected = "r"\n',
+        )
+
+
+def test_parts_of_text_have_three_names(tmp_path: Path) -> None:
+    kinds = ("text", "input_text", "output_text")
+    content = [{"type": kind, "text": kind[:2]} for kind in kinds]
+    rows = [{"q": [{"role": "user", "content": content}], "c": "a", "r": "b"}]
+    columns = '[columns]\nprompt = "q"\nchosen = "c"\nrejected = "r"\n'
+    (found,) = opened(tmp_path, rows, columns)
+    assert "".join(found.prompt[0].text.split()) == "teinou"

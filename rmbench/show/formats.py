@@ -25,7 +25,9 @@ FORMATS: Final = ("table", "markdown", "csv", "json", "latex", "html")
 
 def to_json(content: Any) -> str:
     """Return JSON in ASCII, of which neither a terminal nor the log of a CI job obeys anything."""
-    return json.dumps(content, indent=2).replace("##[", r"\u0023#[")
+    return (
+        json.dumps(content, indent=2).replace("##[", r"\u0023#[").replace("##vso[", r"\u0023#vso[")
+    )
 
 
 def _value(cell: Content) -> Any:

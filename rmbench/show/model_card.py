@@ -101,7 +101,7 @@ def to_yaml(index: Sequence[Mapping[str, Any]]) -> str:
         return plain
     # YAML's own escapes, within the quotes that such a text stands in.
     escaped: str = yaml.dump(content, Dumper=Dumper, sort_keys=False, width=10**9)
-    return escaped.replace("##[", r"#\x23[")
+    return escaped.replace("##[", r"#\x23[").replace("##vso[", r"#\x23vso[")
 
 
 # --- merging -------------------------------------------------------------------------------------

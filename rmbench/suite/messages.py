@@ -25,11 +25,12 @@ _SHAREGPT: Final = {
     "observation": "tool",
     "tool": "tool",
 }
+_TEXT_PARTS: Final = ("text", "input_text", "output_text")
 # How a list of messages begins as a text: in JSON, and as Python shows it.
-_AS_TEXT: Final = re.compile(r"\s*\[?\s*\{\s*([\"'])[a-z_]+\1\s*:")
+_AS_TEXT: Final = re.compile(r"\s*(?:array\()?\[?\s*\{\s*([\"'])[a-z_]+\1\s*:")
 _AS_PYTHON: Final = re.compile(
-    r"\s*\[?\s*\{\s*'(role|from)'\s*:.*'(content|value)'\s*:"
-    r"|\s*\[?\s*\{\s*'(content|value)'\s*:.*'(role|from)'\s*:",
+    r"\s*(?:array\()?\[?\s*\{\s*'(role|from)'\s*:.*'(content|value)'\s*:"
+    r"|\s*(?:array\()?\[?\s*\{\s*'(content|value)'\s*:.*'(role|from)'\s*:",
     re.DOTALL,
 )
 _LOOKED_AT: Final = 100_000
@@ -131,7 +132,7 @@ def _part(part: Any, place: str) -> str:
         return part
     text = part.get("text") if isinstance(part, Mapping) else None
     kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
-    if kind != "text" or not isinstance(text, str):
+    if kind not in _TEXT_PARTS or not isinstance(text, str):
         raise DataError(
             f'{place}: content is a list with a part of type "{kind}"; only text is scored:'
             " leave the row out, or take such parts out of it"
