@@ -1,5 +1,6 @@
 """rmbench from Python: what one has in hand goes in, results come out."""
 
+from pathlib import Path
 from typing import Any
 
 from rmbench.accuracy.quick import open_part
@@ -12,9 +13,10 @@ from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Scorer
 from rmbench.scorers.registry import load_scorer
-from rmbench.suite.catalogue import load_suite
+from rmbench.suite.catalogue import list_suites, load_suite
 from rmbench.suite.definition import Suite
-from rmbench.suite.feed import Part
+from rmbench.suite.feed import Feed, Part
+from rmbench.suite.recognise import recognise
 
 __all__ = ["check_result", "compare_results", "evaluate"]
 
@@ -34,11 +36,13 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     """Return the result of a scorer, or of a model in memory, on a suite.
 
         rmbench.evaluate("mini", "tiny")
+        rmbench.evaluate("pairs.jsonl", "length")
         rmbench.evaluate("mini", rmbench.scorer("me/words", lambda c: len(c.response.split())))
         rmbench.evaluate("mini", model=model, tokenizer=tokenizer, name="run7/step500")
 
     Args:
-        suite: a suite, the name of a bundled one, or the path of a suite file.
+        suite: a suite, the name of a bundled one, the path of a suite file, or rows of your own: a
+            file, a folder, or a data set of the Hub, see ``rmbench suites new``.
         scorer: what answers, or its name as ``--model`` takes it. A named one keeps its answers in
             the user's cache, as the command line does.
         model: in place of a scorer, a sequence classifier of transformers with one output. Its
@@ -58,8 +62,7 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     part = _part(limit, quick)
     if (scorer is None) == (model is None):
         raise TypeError("give a scorer or a model: one of the two")
-    found = load_suite(suite) if isinstance(suite, str) else suite
-    feed = open_part(found, data=data, part=part)
+    feed = _open(suite, data, part)
     if isinstance(scorer, str):
         with Cache(default_folder()) as cache:
             return evaluate_feed(feed, load_scorer(scorer, **options), name=name, cache=cache)
@@ -68,6 +71,19 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     elif options:
         raise TypeError(f"{', '.join(options)}: options of a scorer that is made already")
     return evaluate_feed(feed, scorer, name=name)
+
+
+def _open(suite: Suite | str, data: str | None, part: Part | None) -> Feed:
+    """Return the comparisons of a suite, or of rows that no suite file describes."""
+    if not isinstance(suite, str):
+        return open_part(suite, data=data, part=part)
+    is_rows = suite not in list_suites() and not suite.endswith(".toml")
+    if is_rows and ("/" in suite or Path(suite).exists()):
+        if data is not None:
+            raise TypeError("rows are a suite of their own; leave data out")
+        rows = suite if Path(suite).exists() else None
+        return open_part(recognise(suite)[0], data=rows, part=part)
+    return open_part(load_suite(suite), data=data, part=part)
 
 
 def _part(limit: int | None, quick: int | None) -> Part | None:

@@ -183,7 +183,7 @@ def check_batching(scorer: "Classifier", sample: Sequence[Comparison]) -> Check:
         return Check(name=name, status=OK, seen="every conversation of the sample is too long")
     sequences = [ids for _, ids in kept]
     alone = np.array(scorer.engine.score_alone(sequences))
-    pairs = group([encoded.names[i] for i, _ in kept], list(alone))
+    pairs = group([encoded.keys[i] for i, _ in kept], list(alone))
     ways, contradicted = _score_until_sound(scorer, sequences, alone, pairs)
     difference = max(float(np.abs(rewards - alone).max()) for rewards in ways)
     flips = sum(

@@ -10,6 +10,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from rmbench.checkpoint.identity import locate
+
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL: Final = ("<pad>", "<s>", "</s>", "<unk>")
 LETTERS: Final = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -119,3 +121,24 @@ def lone_reward(model: Any, ids: Any) -> float:
     tokens = torch.as_tensor([list(map(int, ids))])
     with torch.inference_mode():
         return float(model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0, 0])
+
+
+def with_tiny_words(folder: Path, kind: Any, *, positions: int, **changes: Any) -> str:
+    """Save a small Llama of a class of transformers with the small model's tokenizer.
+
+    Args:
+        folder: is made.
+        kind: the class, such as ``LlamaForCausalLM``.
+        positions: the longest text.
+        changes: ``seed``, ``special`` (further special tokens), and values of the configuration.
+    """
+    tokenizer = transformers.AutoTokenizer.from_pretrained(locate("tiny")[0])
+    if special := changes.pop("special", None):
+        tokenizer.add_special_tokens({"additional_special_tokens": special})
+    torch.manual_seed(changes.pop("seed", 0))
+    shape = SHAPE | {"num_attention_heads": 2, "max_position_embeddings": positions}
+    shape |= {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": None}
+    config = transformers.LlamaConfig(**shape | {"eos_token_id": 4} | changes)
+    kind(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

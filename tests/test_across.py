@@ -11,7 +11,7 @@ from scored import TOY, published, toy_result
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.clusters import credit_interval, sample_of
 from rmbench.answers.judgements import Judgements
-from rmbench.compare.across import Part, group_mean
+from rmbench.compare.across import SuiteNumber, group_mean
 from rmbench.result.record import Result
 
 WON = [1.0, -1.0] * 77 + [1.0]
@@ -28,7 +28,9 @@ def of(margins: Sequence[float], clusters: np.ndarray | None = None) -> Result:
 def mean(
     *results: Result, number: str = "pooled", weights: Sequence[float] = (1.0, 1.0)
 ) -> Accuracy:
-    return group_mean([Part(r, TOY, number, w) for r, w in zip(results, weights, strict=True)])
+    return group_mean(
+        [SuiteNumber(r, TOY, number, w) for r, w in zip(results, weights, strict=True)]
+    )
 
 
 def test_suites_without_a_shared_prompt_are_strata() -> None:

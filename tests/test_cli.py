@@ -586,6 +586,36 @@ def test_a_baseline_that_is_not_there_is_refused_before_anything_is_scored() -> 
     assert not Path("out/mini/length.json").exists()
 
 
+# --- the same for every command ------------------------------------------------------------------
+
+
+def test_what_the_cache_holds_is_printed_in_every_format(tmp_path: Path) -> None:
+    command = ("cache", "info", "--cache", str(tmp_path / "none"))
+    assert rmbench(*command).exit_code == 0
+    (row,) = json.loads(rmbench(*command, "--format", "json").stdout)["rows"]
+    assert (row["answers"], row["replies"], row["runs"]) == (0, 0, 0)
+    assert rmbench(*command, "--format", "csv").stdout.splitlines()[1] == "kept,0,0,0,0.0"
+
+
+def test_the_options_of_run_stand_in_groups() -> None:
+    lines = rmbench("run", "--help").stdout.splitlines()
+    heads = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert heads == ["Model:", "Text:", "Data:", "Gate:", "Output:"]
+    first = [lines[lines.index(head) + 1].split()[0] for head in heads]
+    assert first == ["--model", "--template", "--suite", "--check", "--output"]
+
+
+def test_a_part_of_a_run_is_meant_only_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rmbench("run", "--model", "length", "--limit", "10").exit_code == 0
+    assert "only a part of the suite was scored" in refused("report", "mini/length")
+    assert rmbench("report", "mini/length.partial-10").exit_code == 0
+    assert rmbench("run", "--model", "length").exit_code == 0
+    assert rmbench("report", "mini/length").exit_code == 0
+
+
 # --- the program ---------------------------------------------------------------------------------
 
 

@@ -179,3 +179,6 @@ def test_a_comparison_without_an_answer_is_dropped_for_rewards_and_lost_for_pref
         preferred(0.5),
     ]
     assert list(judge(TOY, asked)) == [Outcome(0.0, False), Outcome(1.0, False)]
+    even = TOY.model_copy(update={"credit": Credit(tie=0.5, unanswered="even")})
+    assert list(judge(even, asked)) == [Outcome(0.5, True), Outcome(1.0, False)]
+    assert list(judge(even, rewards)) == [None, Outcome(1.0, False)]

@@ -31,7 +31,7 @@ from rmbench.scorers.again import group, recheck, recheck_exactly
 from rmbench.scorers.classifier import load_classifier
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.catalogue import load_suite
-from rmbench.suite.comparison import Conversation, Message
+from rmbench.suite.comparison import Conversation, Key, Message
 from rmbench.suite.feed import open_feed
 
 HELLO = Conversation((Message("user", "Hello"),), "Hi.", "a/1, chosen")
@@ -241,12 +241,16 @@ def test_first_eos_needs_an_eos() -> None:
 # --- the audit -----------------------------------------------------------------------------------
 
 
+def keys_of_pairs(count: int) -> list[Key | None]:
+    return [Key(f"a/{i}", side, 0) for i in range(count) for side in ("chosen", "rejected")]
+
+
 def test_the_recheck_counts_the_comparisons_that_the_lone_forward_decides_otherwise() -> None:
-    names = ["a/1, chosen", "a/1, rejected", "a/2, chosen", "a/2, rejected"]
+    keys = keys_of_pairs(2)
     rewards = [1.0, 0.5, 3.0, 1.0]
     truth = [0.4, 0.5, 3.0, 1.0]  # the first comparison is lost, not won
     found = recheck(
-        group(names, rewards), rewards, lambda numbers: [truth[i] for i in numbers], tolerance=1e-4
+        group(keys, rewards), rewards, lambda numbers: [truth[i] for i in numbers], tolerance=1e-4
     )
     assert found.is_fault
     assert found.difference == pytest.approx(0.6)
@@ -259,10 +263,10 @@ def test_the_recheck_counts_the_comparisons_that_the_lone_forward_decides_otherw
 def test_a_turned_comparison_is_a_fault_beyond_the_tolerance(
     tolerance: float, is_fault: bool
 ) -> None:
-    names = ["a/1, chosen", "a/1, rejected"]
+    keys = keys_of_pairs(1)
     rewards, truth = [1.0, 1.0005], [1.0005, 1.0]
     found = recheck(
-        group(names, rewards),
+        group(keys, rewards),
         rewards,
         lambda numbers: [truth[i] for i in numbers],
         tolerance=tolerance,
@@ -306,7 +310,7 @@ def test_the_doctor_judges_flips_as_a_run_does(good: Path) -> None:
 
 
 def test_only_ties_and_near_ties_are_scored_exactly() -> None:
-    names = [f"a/{i}, {side}" for i in range(3) for side in ("chosen", "rejected")]
+    keys = keys_of_pairs(3)
     # In bfloat16 neighbours between 1 and 2 are 1/128 apart.
     rewards = [1.0, 1.0, 1.0, 1.0 + 1 / 256, 1.0, 1.5]
     asked: list[int] = []
@@ -315,7 +319,7 @@ def test_only_ties_and_near_ties_are_scored_exactly() -> None:
         asked.extend(numbers)
         return [1.1, 1.0, 1.0, 1.2]
 
-    found = recheck_exactly(group(names, rewards), rewards, exact, dtype="bfloat16")
+    found = recheck_exactly(group(keys, rewards), rewards, exact, dtype="bfloat16")
     assert asked == [0, 1, 2, 3]
     # The tie is won exactly, the near-tie is lost either way.
     assert (found["comparisons"], found["flipped"]) == (2, 1)
@@ -548,3 +552,10 @@ def test_terminal_escapes_of_a_suite_are_not_printed(good: Path, tmp_path: Path)
     assert result.exit_code == 0, result.stdout
     assert "\x1b" not in result.stdout
     assert "\\x1b[2Jhi" in result.stdout
+
+
+def test_what_was_found_is_printed_in_every_format(good: Path) -> None:
+    found = json.loads(doctor(good, "--format", "json").stdout)
+    checks = {row["check"]: row["status"] for row in found["rows"]}
+    assert checks["batch invariance"] == "ok"
+    assert found["notes"][0].startswith("safe to score")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from models import with_tiny_words
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from rmbench.checkpoint.identity import locate
 from rmbench.errors import ScorerError
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.implicit import Implicit, ImplicitOptions
@@ -30,24 +30,11 @@ CONVERSATIONS = [
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A policy and a reference, small and random, with the small model's tokenizer."""
     folder = tmp_path_factory.mktemp("implicit")
-    tokenizer = AutoTokenizer.from_pretrained(locate("tiny")[0])
-    for seed, name in enumerate(("policy", "reference")):
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=512,
-            initializer_range=0.2,
-            pad_token_id=0,
-            bos_token_id=None,
-            eos_token_id=4,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-    return str(folder / "policy"), str(folder / "reference")
+    policy, reference = (
+        with_tiny_words(folder / name, LlamaForCausalLM, positions=512, seed=seed)
+        for seed, name in enumerate(("policy", "reference"))
+    )
+    return policy, reference
 
 
 def expected(folder: str) -> list[tuple[float, int]]:

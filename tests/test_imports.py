@@ -182,6 +182,15 @@ def test_no_module_is_named_for_nothing() -> None:
     assert names.isdisjoint({"utils", "util", "common", "helpers", "base", "misc", "core"})
 
 
+def test_no_two_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in INSIDE:
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(label(path))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
 def test_the_order_names_no_module_that_is_gone() -> None:
     present = {unit(path) for path in INSIDE}
     assert [name for name in ORDER if name not in present] == []

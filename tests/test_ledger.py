@@ -149,22 +149,19 @@ class Resuming:
 
     info = INFO
 
-    def __init__(self, breaks: int = 99, *, contradicts: bool = False) -> None:
+    def __init__(self, breaks: int = 99) -> None:
         self.breaks = breaks
-        self.contradicts = contradicts
         self.asked: list[int] = []
 
     def score(self, conversations: Iterable[Any], ledger: Ledger) -> Facts:
-        known = 0
         for number, _ in enumerate(conversations):
             if ledger.known(number) is not None:
-                known += 1
                 continue
             if number == self.breaks:
                 raise KeyboardInterrupt
             self.asked.append(number)
             ledger.record({number: float(number)})
-        return Facts(audit={"rechecked": {"contradicts": self.contradicts and known > 0}})
+        return Facts()
 
 
 def test_a_run_that_broke_off_asks_only_what_is_missing(tmp_path: Path, feed: Feed) -> None:
@@ -175,15 +172,6 @@ def test_a_run_that_broke_off_asks_only_what_is_missing(tmp_path: Path, feed: Fe
         resumed = ask(feed, rest, cache=cache)
     assert rest.asked == list(range(5, 12))
     assert resumed.judgements == ask(feed, Resuming()).judgements
-
-
-def test_answers_that_a_recheck_contradicts_are_forgotten(tmp_path: Path, feed: Feed) -> None:
-    with Cache(tmp_path) as cache:
-        with pytest.raises(KeyboardInterrupt):
-            ask(feed, Resuming(5), cache=cache)
-        doubting = Resuming(contradicts=True)
-        ask(feed, doubting, cache=cache)
-    assert doubting.asked == [*range(5, 12), *range(12)]
 
 
 class Moving:
@@ -236,7 +224,7 @@ def test_steps_are_reduced_as_the_settings_say(feed: Feed) -> None:
     judgements = ask(feed, scorer(steps, info)).judgements
     assert judgements[0] == Judgement("s/0", ((0.5, 0.25),), ((0.75,),))
     assert judgements.rewards[:2].tolist() == [0.25, 0.75]
-    with pytest.raises(ScorerError, match='reduce = "most"; known: last, mean'):
+    with pytest.raises(ScorerError, match='reduce = "most"; known: geometric-mean, last'):
         ask(feed, scorer(steps, replace(info, settings={"reduce": "most"})))
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from models import with_tiny_words
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from rmbench.checkpoint.identity import locate
 from rmbench.errors import ScorerError
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.judge import JudgeOptions, ListwiseJudge, open_judge
@@ -19,24 +19,9 @@ QUESTION = Candidates((Message("user", "Which?"),), ("this", "that"), "q")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("judge")
-    tokenizer = AutoTokenizer.from_pretrained(locate("tiny")[0])
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.2,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=4,
+    return with_tiny_words(
+        tmp_path_factory.mktemp("judge"), LlamaForCausalLM, positions=1024, seed=1
     )
-    LlamaForCausalLM(config).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
 
 
 def ids_of(folder: str, prompt: str) -> tuple[Any, Any, Any]:

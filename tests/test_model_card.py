@@ -74,7 +74,7 @@ def test_huggingface_hub_reads_every_number_back(tmp_path: Path) -> None:
             "signature": "toy:1|org/my-rm",
         }
         assert found[name].task_type == "preference_evaluation"
-        assert found[name].dataset_type == "toy.jsonl"
+        assert found[name].dataset_type == "toy"
         assert found[name].dataset_name == "Toy"
 
 
@@ -128,7 +128,7 @@ def test_a_merge_keeps_every_other_byte(tmp_path: Path) -> None:
     content = metadata_load(path)
     assert content is not None
     results = content["model-index"][0]["results"]
-    assert [item["dataset"]["type"] for item in results] == ["glue", "toy.jsonl"]
+    assert [item["dataset"]["type"] for item in results] == ["glue", "toy"]
     assert results[0]["metrics"] == [{"type": "accuracy", "value": 0.91}]
 
 
@@ -260,7 +260,7 @@ def test_card_prints_or_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = card(tmp_path)
     assert run("mini/length", "--into", "README.md") == (0, "", "README.md: updated\n")
     assert run("mini/length", "--into", "README.md") == (0, "", "README.md: up to date\n")
-    assert "mini.jsonl" in path.read_text()
+    assert "type: mini" in path.read_text()
 
 
 def test_a_published_result_has_no_interval_to_give() -> None:

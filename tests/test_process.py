@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from models import with_tiny_words
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForTokenClassification,
     AutoTokenizer,
-    LlamaConfig,
     LlamaForCausalLM,
     LlamaForTokenClassification,
 )
 
-from rmbench.checkpoint.identity import locate
 from rmbench.errors import ScorerError
 from rmbench.scorers.contract import MemoryLedger
 from rmbench.scorers.process import Process, ProcessOptions, split_steps
@@ -33,25 +32,7 @@ CONVERSATIONS = [
 
 
 def save(folder: Path, kind: Any, labels: int) -> str:
-    tokenizer = AutoTokenizer.from_pretrained(locate("tiny")[0])
-    tokenizer.add_special_tokens({"additional_special_tokens": [MARK]})
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=4,
-        num_labels=labels,
-    )
-    kind(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return with_tiny_words(folder, kind, positions=256, special=[MARK], num_labels=labels)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_the_windows_hold_what_encoding_at_once_gives(count: int) -> None:
     assert ends == [end for end in (512, 1536) if end < count] + ([count] if count else [])
     flat = [ids.tolist() for window in windows for ids in window]
     assert flat == [ids.tolist() for ids in whole.sequences if ids is not None]
-    assert encoded.names == whole.names
+    assert encoded.keys == whole.keys
     assert ahead.encoder.tokens == sum(map(len, flat))
 
 

@@ -1,6 +1,7 @@
 """Judgements → credit per comparison, by the suite's rule."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple, overload
 
 import numpy as np
@@ -156,7 +157,7 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
     together: dict[int, tuple[Credit, list[Block]]] = {}
     earned, tied = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=np.bool_)
     for block in columns.blocks():
-        whole = block.only(block.is_answered)
+        whole = _answered(block, suite.credit)
         for rule, part in _by_rule(whole, suite.credit, columns.ids):
             if rule.rule in GROUP_RULES:
                 together.setdefault(id(rule), (rule, []))[1].append(_scored(part))
@@ -173,6 +174,13 @@ def judge(suite: Suite, judgements: Sequence[Judgement]) -> Outcomes:
     for found in wholes:
         earned[found.indices], tied[found.indices] = found.hits, found.ties
     return Outcomes(earned, tied, cells=cells, wholes=wholes)
+
+
+def _answered(block: Block, rule: Credit) -> Block:
+    """Return the comparisons with an answer; where the suite says so, silence is a tie."""
+    if block.chosen is None and rule.unanswered == "even":
+        return replace(block, margins=np.nan_to_num(block.margins, nan=0.0))
+    return block.only(block.is_answered)
 
 
 def _scored(block: Block) -> Block:

@@ -1,10 +1,9 @@
 """A suite's questions put to a scorer, and its answers taken in: one for each, and finite."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,7 +32,6 @@ _HELD: Final["WeakKeyDictionary[Scorer, Identity | None]"] = WeakKeyDictionary()
 """What each scorer was when it was first asked for."""
 SUM_WITHIN: Final = 1e-3
 """How far the shares of an answer may be from a sum of 1."""
-_log = logging.getLogger("rmbench")
 
 
 class Asked(NamedTuple):
@@ -126,12 +124,8 @@ def _questions(feed: Feed, scorer: Scorer) -> Conversations | CandidateQuestions
 
 
 def _put(scorer: Scorer, questions: Conversations | CandidateQuestions, ledger: RunLedger) -> Facts:
-    """Ask, and ask anew what the scorer finds to contradict the answers of an earlier run."""
+    """Ask, and refuse the answers of a scorer that is another one afterwards."""
     facts = _put_once(scorer, questions, ledger)
-    if ledger.taken_up and _contradicts(facts):
-        _log.warning("answers of an earlier run are not what is answered now; asking all anew")
-        ledger.forget()
-        facts = _put_once(scorer, questions, ledger)
     try:
         hold(scorer)
     except ScorerError:
@@ -148,12 +142,6 @@ def _put_once(
         return scorer.prefer(questions, ledger)
     assert isinstance(questions, Conversations), "pointwise scorers are asked conversations"
     return cast(PointwiseScorer, scorer).score(questions, ledger)
-
-
-def _contradicts(facts: Facts) -> bool:
-    """Whether the scorer asked some questions again, alone, and they end otherwise."""
-    rechecked: Any = facts.audit.get("rechecked")
-    return isinstance(rechecked, dict) and bool(rechecked.get("contradicts"))
 
 
 def _with_timing(facts: Facts, **more: float) -> Facts:

@@ -197,8 +197,13 @@ def _cluster(place: str, value: Any) -> int | None:
     raise ResultError(f"{place}: cluster must be a whole number; run it again")
 
 
+def _single(value: float) -> float:
+    """Return the float32 that a number of a record stands for, as answers have it."""
+    return float(np.float32(value))
+
+
 def _values(side: list[Any]) -> tuple[Value, ...]:
-    return tuple([tuple(value) if isinstance(value, list) else value for value in side])
+    return tuple([tuple(map(_single, v)) if isinstance(v, list) else v for v in side])
 
 
 def _is_side(side: Any) -> bool:
@@ -226,7 +231,7 @@ def _preferences(place: str, identity: Any, sides: Any, asked: Any) -> Judgement
     if not asked or not all(_is_preference(item, total) for item in asked):
         raise ResultError(finding)
     preferences = tuple(
-        Preference(tuple(order), None if shares is None else tuple(shares))
+        Preference(tuple(order), None if shares is None else tuple(map(_single, shares)))
         for order, shares in asked
     )
     return Judgement(identity, (None,) * sides[0], (None,) * sides[1], preferences)

@@ -9,15 +9,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Final, Literal
+from typing import Literal
 
 from rmbench.suite.comparison import Candidates, Conversation
 from rmbench.suite.feed import Feed
 
-__all__ = ["ORDERS", "CandidateQuestions", "Conversations", "Orders"]
+__all__ = ["CandidateQuestions", "Conversations", "Orders"]
 
 Orders = Literal["both", "once"]
-ORDERS: Final[tuple[Orders, ...]] = ("both", "once")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rmbench.checkpoint.enclosure import TextAnswer, lease
 from rmbench.checkpoint.writing import Way, render, render_prompt, told
 from rmbench.checkpoint.written import LEFT_OUT
 from rmbench.errors import ScorerError
-from rmbench.suite.comparison import Conversation
+from rmbench.suite.comparison import Conversation, Key
 
 __all__ = [
     "Encoded",
@@ -35,7 +35,7 @@ Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """Token ids of conversations, in their order, and the conversations' names.
+    """Token ids of conversations, in their order, and which responses of the suite they are.
 
     ``sequences`` holds None for a dropped conversation. ``overflowed`` counts the conversations
     over the limit, ``dropped`` those of them that were dropped, ``longest`` is in tokens.
@@ -43,7 +43,7 @@ class Encoded:
     """
 
     sequences: list[Ids | None]
-    names: list[str]
+    keys: list[Key | None]
     longest: int
     overflowed: int
     dropped: int
@@ -96,7 +96,7 @@ class Encoder:
         self.on_overflow = on_overflow
         self.tokens = 0
         self.sequences: list[Ids | None] = []
-        self._names: list[str] = []
+        self._keys: list[Key | None] = []
         self._overflowed = self._longest = 0
         self._worst = ""
         self._altered: Counter[str] = Counter()
@@ -128,7 +128,7 @@ class Encoder:
         names = [conversation.name for conversation in chunk]
         added = [self._fit(*one) for one in zip(names, answer.sequences, strict=True)]
         self.sequences += added
-        self._names += names
+        self._keys += [conversation.key for conversation in chunk]
         self.tokens += sum(ids.size for ids in added if ids is not None)
         return added
 
@@ -148,7 +148,7 @@ class Encoder:
             )
         return Encoded(
             sequences=self.sequences,
-            names=self._names,
+            keys=self._keys,
             longest=self._longest,
             overflowed=self._overflowed,
             dropped=self._overflowed if self.on_overflow == "drop" else 0,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rmbench.options import Options, option
 
-__all__ = ["AUDITS", "DTYPES", "MARKS", "ON_OVERFLOW", "POOLING", "TINY", "ModelOptions"]
+__all__ = ["POOLING", "TINY", "ModelOptions"]
 
 TINY: Final = "tiny"
 Overflow = Literal["error", "truncate-left", "drop"]
@@ -14,11 +14,7 @@ Mark = Literal["model", "never", "always"]
 Pooling = Literal["model", "last", "first-eos"]
 Audit = Literal["sample", "exact"]
 Layers = Literal["auto", "together", "streamed"]
-DTYPES: Final = ("bfloat16", "float16", "float32")
-ON_OVERFLOW: Final[tuple[str, ...]] = get_args(Overflow)
-MARKS: Final[tuple[str, ...]] = get_args(Mark)
 POOLING: Final[tuple[str, ...]] = get_args(Pooling)
-AUDITS: Final[tuple[str, ...]] = get_args(Audit)
 
 
 class ModelOptions(Options):

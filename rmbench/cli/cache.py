@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from rmbench.cli.options import CACHE, open_cache
+from rmbench.cli.options import CACHE, FORMAT, open_cache
 from rmbench.errors import ResultError
-from rmbench.wording import counted
 
 __all__ = ["cache"]
 
@@ -18,19 +17,25 @@ def cache() -> None:
 
 @cache.command()
 @CACHE
-def info(cache_folder: Path | None) -> None:
+@FORMAT
+def info(cache_folder: Path | None, fmt: str) -> None:
     """Print where the cache is and what it holds."""
-    from rmbench.cache import FILE, default_folder
+    from rmbench.cache import FILE, CacheInfo, default_folder
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Cell, Table
 
     folder = cache_folder or default_folder()
-    click.echo(f"{folder / FILE}")
-    if not (folder / FILE).exists():
-        click.echo("nothing is kept there")
-        return
-    with open_cache(folder) as opened:
-        found = opened.info()
-    answers, replies = counted(found.answers, "answers"), counted(found.replies, "replies")
-    click.echo(f"{answers}, {replies}, {counted(found.runs, 'runs')}, {found.size / 1e6:.1f} MB")
+    found = CacheInfo(folder / FILE, answers=0, replies=0, runs=0, size=0)
+    if (folder / FILE).exists():
+        with open_cache(folder) as opened:
+            found = opened.info()
+    counts = [Cell("count", value) for value in (found.answers, found.replies, found.runs)]
+    table = Table(
+        title=str(folder / FILE),
+        columns=["", "answers", "replies", "runs", "MB"],
+        rows=[["kept", *counts, round(found.size / 1e6, 1)]],
+    )
+    click.echo(format_table(table, fmt))
 
 
 @cache.command()

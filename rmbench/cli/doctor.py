@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmbench.cli.options import DATA
+from rmbench.cli.options import DATA, FORMAT
 from rmbench.cli.scorer_options import ScorerCommand, given_options
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ __all__ = ["doctor"]
     help="Suite whose lengths are checked; repeatable.",
 )
 @DATA
-def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **_: Any) -> None:
+@FORMAT
+def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], fmt: str, **_: Any) -> None:
     """Check whether a model is safe to score, and say what to do where it is not.
 
     Exit code 0, or 2 when a check refuses the model; warnings do not fail.
@@ -43,7 +44,10 @@ def doctor(model: str, suites: tuple[str, ...], data: tuple[str, ...], **_: Any)
     given = given_options()
     feeds = open_feeds(list(dict.fromkeys(suites)), data, None)
     report = examine(model, given, feeds)
-    _print(report)
+    if fmt == "table":
+        _print(report)
+    else:
+        _print_data(report, model, fmt)
     if report.is_refused:
         sys.exit(2)
 
@@ -62,3 +66,14 @@ def _print(report: "Report") -> None:
         click.echo("\nThe first conversation, as the model is given it:\n")
         for line in report.conversation.splitlines():
             click.echo(printable(f"    {line}"))
+
+
+def _print_data(report: "Report", model: str, fmt: str) -> None:
+    from rmbench.show.formats import format_table
+    from rmbench.show.table import Table
+
+    columns = ["status", "check", "seen", "remedy"]
+    rows = [[check.status, check.name, check.seen, check.remedy or None] for check in report]
+    notes = [report.verdict, *([report.conversation] if report.conversation else [])]
+    table = Table(title=model, columns=columns, rows=rows, notes=notes, numeric=False)
+    click.echo(format_table(table, fmt))

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["ScorerCommand", "given_options", "options_for", "tell_unused"]
 
 ASSIGNED: Final = "assigned"
+GROUPS: Final[Mapping[str, frozenset[str]]] = {
+    "Model": frozenset({"models", "config", "name", ASSIGNED}),
+    "Text": frozenset(
+        {"template", "system_prompt", "bos", "eos", "max_length", "on_overflow", "orders"}
+    ),
+    "Data": frozenset({"suites", "data", "limit", "quick"}),
+    "Gate": frozenset({"baseline", "alpha", "max_drop", "margin", "across_precisions"}),
+}
+"""The groups in which the help lists options; other options of kinds belong to Model, and other
+options of commands to Output."""
 
 
 class ScorerCommand(click.Command):
@@ -31,6 +41,25 @@ class ScorerCommand(click.Command):
             self._flags = [_assignment(), *map(_flag, _fields().values())]
         own = super().get_params(ctx)
         return [*self.params, *self._flags, *own[len(self.params) :]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups."""
+        rows: dict[str, list[tuple[str, str]]] = {name: [] for name in (*GROUPS, "Output")}
+        fields = _fields()
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                rows[_group(str(param.name), is_of_kind=param.name in fields)].append(record)
+        for name, records in rows.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+def _group(name: str, *, is_of_kind: bool) -> str:
+    """Return the group of an option by its name."""
+    found = (group for group, names in GROUPS.items() if name in names)
+    return next(found, "Model" if is_of_kind else "Output")
 
 
 def _assignment() -> click.Option:

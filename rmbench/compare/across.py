@@ -15,10 +15,10 @@ from rmbench.compare.verdict import slices_of
 from rmbench.result.record import Result, subset_of
 from rmbench.suite.definition import Suite
 
-__all__ = ["Part", "group_mean"]
+__all__ = ["SuiteNumber", "group_mean"]
 
 
-class Part(NamedTuple):
+class SuiteNumber(NamedTuple):
     """One number of a mean: a section or average of a result, and its weight."""
 
     result: Result
@@ -37,7 +37,7 @@ class _Scored(NamedTuple):
     span: tuple[float, float]
 
 
-def group_mean(parts: Sequence[Part]) -> Accuracy:
+def group_mean(parts: Sequence[SuiteNumber]) -> Accuracy:
     """Return the weighted mean of some numbers of a model, with its interval where it can be had.
 
     Without a prompt in two of them its variance is the sum of v^2 V, v the share of each number; a
@@ -83,7 +83,7 @@ def group_mean(parts: Sequence[Part]) -> Accuracy:
     )
 
 
-def _scored(part: Part) -> _Scored | None:
+def _scored(part: SuiteNumber) -> _Scored | None:
     """Return the comparisons of a number; None where the result has no answers."""
     if not part.result.rewards:
         return None
@@ -114,7 +114,7 @@ def _scored(part: Part) -> _Scored | None:
 
 
 def _slice_weights(
-    part: Part, counts: Mapping[str, int]
+    part: SuiteNumber, counts: Mapping[str, int]
 ) -> tuple[Mapping[str, float], str | None] | None:
     for item in slices_of(part.suite, counts):
         if item.level != "subset" and item.name == part.number:

@@ -146,19 +146,7 @@ def paired_difference(sample: Sample) -> Difference:
     d = sample.values
     if not np.isfinite(d).all():
         raise ValueError(f"differences must be finite, got {d.min()} to {d.max()}")
-    found = spread(sample, half=0.0)
-    n, w = sample.counts, sample.weights
-    # Summed apart, so that equal gains and losses cancel exactly.
-    gains, losses = (sample.per_stratum(np.maximum(side, 0.0)) / n for side in (d, -d))
-    mean = (n * (gains - losses) / (n + 1.0)) @ w
-    psi = ((n * (gains + losses) + 0.5) / (n + 1.0)) @ w
-    # Weights that sum to 1 but for rounding may put a mean of ones above 1.
-    table = PairedTable(
-        estimate=float(np.clip((gains - losses) @ w, -1.0, 1.0)),
-        discordance=float(np.clip((gains + losses) @ w, 0.0, 1.0)),
-        size=float((psi - mean * mean) / found.variance),
-        spread=found,
-    )
+    table = _paired_table(sample)
     signs = sign_test(sample.per_cluster(sample.shares * d))
     return Difference(
         estimate=table.estimate,
@@ -166,6 +154,22 @@ def paired_difference(sample: Sample) -> Difference:
         p_value=signs.p_value,
         p_drop=signs.p_drop,
         table=table,
+    )
+
+
+def _paired_table(sample: Sample) -> PairedTable:
+    found, d = spread(sample, half=0.0), sample.values
+    n, w = sample.counts, sample.weights
+    # Summed apart, so that equal gains and losses cancel exactly.
+    gains, losses = (sample.per_stratum(np.maximum(side, 0.0)) / n for side in (d, -d))
+    mean = (n * (gains - losses) / (n + 1.0)) @ w
+    psi = ((n * (gains + losses) + 0.5) / (n + 1.0)) @ w
+    # Weights that sum to 1 but for rounding may put a mean of ones above 1.
+    return PairedTable(
+        estimate=float(np.clip((gains - losses) @ w, -1.0, 1.0)),
+        discordance=float(np.clip((gains + losses) @ w, 0.0, 1.0)),
+        size=float((psi - mean * mean) / found.variance),
+        spread=found,
     )
 
 

@@ -178,7 +178,8 @@ def _in_git(revision: str, path: str, rewards: Wanted | None) -> Listing:
 def _by_name(name: str, rewards: Wanted | None, folder: Path) -> Found:
     """Return the result called ``suite/model``: the model's id, or its file's name without suffix.
 
-    A whole run is preferred to a part, a measured one to a published, and the latest to an earlier.
+    A measured one is preferred to a published, and the latest to an earlier; a part of a run is
+    meant only where its file is named.
     """
     suite, _, model = name.partition("/")
     if not model or name.endswith(".json"):
@@ -187,6 +188,11 @@ def _by_name(name: str, rewards: Wanted | None, folder: Path) -> Found:
     fitting = [item for item in measured if model in (item[1].model["id"], item[0].stem)]
     if fitting:
         path, result = _only(name, fitting, model)
+        if result.partial is not None and model != path.stem:
+            raise ResultError(
+                f"{name}: only a part of the suite was scored ({path}); name that file, or run the"
+                " whole suite"
+            )
         wanted = rewards is not None and rewards(result)
         return Found(str(path), _with_rewards(result, path) if wanted else result)
     published = [item for item in read_published() if item.suite["name"] == suite]

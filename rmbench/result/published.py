@@ -37,20 +37,9 @@ def published_result(
     Raises:
         ResultError: the numbers are not of this suite, or the model is missing.
     """
-    total = suite.source.comparisons if contents is None else len(contents.ids)
-    if total is not None and summary["num_prompts"] != total:
-        raise ResultError(
-            f"{path}: accuracies on {summary['num_prompts']} comparisons where {suite.name} has"
-            f" {total}; they are not of this suite"
-        )
+    subsets, pooled = _checked(path, summary, suite, contents)
     counts = Counter(contents.subsets) if contents is not None else Counter()
-    subsets = _shares(path, summary.get("extra_results") or {}, suite)
-    pooled = _share(f"{path}: accuracy", summary["accuracy"])
-    known = {name: item.accuracy for name, item in subsets.items()}
-    is_whole = bool(counts) and counts.keys() <= known.keys()
-    if is_whole and not math.isclose(weighted_mean(known, counts), pooled, abs_tol=1e-6):
-        raise ResultError(f"{path}: accuracy is not the mean of extra_results over {suite.name}")
-    averages, sections = _means(suite, known, counts)
+    averages, sections = _means(suite, _plain(subsets), counts)
     for average in suite.averages:
         if not average.sections:
             averages = {average.name: Accuracy(accuracy=pooled), **averages}
@@ -72,6 +61,29 @@ def published_result(
         sections=sections,
         subsets=subsets,
     )
+
+
+def _checked(
+    path: Path, summary: Mapping[str, Any], suite: Suite, contents: Contents | None
+) -> tuple[dict[str, Accuracy], float]:
+    """Return the accuracies of subsets, and of all comparisons, once they are of this suite."""
+    total = suite.source.comparisons if contents is None else len(contents.ids)
+    if total is not None and summary["num_prompts"] != total:
+        raise ResultError(
+            f"{path}: accuracies on {summary['num_prompts']} comparisons where {suite.name} has"
+            f" {total}; they are not of this suite"
+        )
+    subsets = _shares(path, summary.get("extra_results") or {}, suite)
+    pooled = _share(f"{path}: accuracy", summary["accuracy"])
+    counts = Counter(contents.subsets) if contents is not None else Counter()
+    is_whole = bool(counts) and counts.keys() <= subsets.keys()
+    if is_whole and not math.isclose(weighted_mean(_plain(subsets), counts), pooled, abs_tol=1e-6):
+        raise ResultError(f"{path}: accuracy is not the mean of extra_results over {suite.name}")
+    return subsets, pooled
+
+
+def _plain(items: Mapping[str, Accuracy]) -> dict[str, float]:
+    return {name: item.accuracy for name, item in items.items()}
 
 
 def _share(place: str, value: Any) -> float:

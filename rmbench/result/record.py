@@ -13,6 +13,7 @@ from rmbench.accuracy.analysis import Analyses
 from rmbench.answers.judgements import Judgement
 from rmbench.errors import ResultError
 from rmbench.scorers.contract import Gives, Scale
+from rmbench.wording import percent
 
 if TYPE_CHECKING:
     import pandas
@@ -143,6 +144,15 @@ class Result(BaseModel):
     timing: dict[Text, Any] = Field(default_factory=dict)
     date: Text = ""
     rewards: SkipValidation[Sequence[Judgement]] = Field(default=(), exclude=True)
+
+    def __repr__(self) -> str:
+        """Say in one line what it is: a record has thousands of numbers."""
+        head = self.headline
+        number = f": {self.suite['headline']} {percent(head.accuracy)} %" if head else ""
+        part = "" if self.part is None else f", {self.part}"
+        return f"<Result {self.suite['name']}, {self.model['id']}{part}{number}>"
+
+    __str__ = __repr__
 
     @property
     def is_rule(self) -> bool:

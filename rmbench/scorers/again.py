@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmbench.engine.precision import step
+from rmbench.suite.comparison import Key
 
 __all__ = ["Recheck", "group", "margin", "recheck", "recheck_exactly"]
 
@@ -25,17 +26,16 @@ Sides = tuple[list[int], list[int]]
 Score = Callable[[Sequence[int]], list[float]]
 
 
-def group(names: Sequence[str], rewards: Sequence[float | None]) -> list[Sides]:
-    """Return which conversations make a comparison, by their names (``hep-rust/12, chosen``).
+def group(keys: Sequence[Key | None], rewards: Sequence[float | None]) -> list[Sides]:
+    """Return which conversations make a comparison, by their keys.
 
-    Comparisons with a dropped conversation, and conversations without such a name, are left out.
+    Comparisons with a dropped conversation, and conversations of no suite, are left out.
     """
     sides: dict[str, Sides] = {}
-    for i, name in enumerate(names):
-        identity, _, side = name.rpartition(", ")
-        if side in ("chosen", "rejected"):
-            chosen, rejected = sides.setdefault(identity, ([], []))
-            (chosen if side == "chosen" else rejected).append(i)
+    for i, key in enumerate(keys):
+        if key is not None:
+            pair = sides.setdefault(key.comparison, ([], []))
+            pair[key.side == "rejected"].append(i)
     return [
         pair
         for pair in sides.values()

@@ -166,7 +166,7 @@ class _Again:
     def settle(self) -> None:
         """Score again until no margin that is left is within the bound."""
         rewards = self.scored.rewards
-        self.pairs = group(self.scored.encoded.names, rewards)
+        self.pairs = group(self.scored.encoded.keys, rewards)
         total = len(self.pairs)
         paired = {i for pair in self.pairs for side in pair for i in side}
         loose = [i for i, reward in enumerate(rewards) if reward is not None and i not in paired]
@@ -198,13 +198,12 @@ class _Again:
 
     def describe(self, precision: str) -> dict[str, Any]:
         """Return what the result says of it: which rewards are whose, and what they were before."""
-        names, total = self.scored.encoded.names, len(self.pairs)
+        keys, total = self.scored.encoded.keys, len(self.pairs)
         turned = sum(self._is_turned(self.pairs[k]) for k in self.done)
         before = {
-            names[pair[0][0]].rpartition(", ")[0]: [
-                [self.scored.rewards[i] for i in side] for side in pair
-            ]
+            str(key.comparison): [[self.scored.rewards[i] for i in side] for side in pair]
             for pair in (self.pairs[k] for k in sorted(self.done))
+            if (key := keys[pair[0][0]]) is not None
         }
         return {
             "fast": precision,

@@ -150,7 +150,7 @@ class Classifier:
         while True:
             rewards = _by_question(encoded, scoring)
             found = recheck(
-                group(encoded.names, rewards),
+                group(encoded.keys, rewards),
                 rewards,
                 lambda numbers: self.engine.score_alone(_kept(encoded, numbers)),
                 tolerance=scoring.proof.tolerance,
@@ -218,7 +218,7 @@ class Classifier:
                 engine = load_classifier(self.checkpoint.model, options).engine
             return engine.score_alone(_kept(encoded, numbers))
 
-        pairs = group(encoded.names, rewards)
+        pairs = group(encoded.keys, rewards)
         return {"exact": recheck_exactly(pairs, rewards, exactly, dtype=dtype)}
 
 

@@ -74,9 +74,7 @@ class Facts:
     """What happened on the way to the answers.
 
     Attributes:
-        audit: counts and findings for the result's ``audit``. A true ``contradicts`` in its
-            ``rechecked`` says that some questions, asked once more, ended otherwise: answers that
-            an earlier run left are then forgotten, and all is asked anew.
+        audit: counts and findings for the result's ``audit``.
         timing: seconds and tokens for the result's ``timing``.
         environment: what the result's ``environment`` should say besides versions.
         unanswered: why a question has no answer, by the question's number; every other question

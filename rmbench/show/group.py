@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.compare.across import Part, group_mean
+from rmbench.compare.across import SuiteNumber, group_mean
 from rmbench.compare.comparable import with_means
 from rmbench.result.names import file_stem
 from rmbench.result.record import Result
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
             return None
         return group_mean(
             [
-                Part(self.results[head], suites[item.suite], item.number, item.weight)
+                SuiteNumber(self.results[head], suites[item.suite], item.number, item.weight)
                 for head, item in group.group.items()
             ]
         )

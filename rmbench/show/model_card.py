@@ -11,6 +11,7 @@ from rmbench.errors import ResultError, enclosed
 from rmbench.files import read_text, write_text
 from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
+from rmbench.suite.formats import format_of
 from rmbench.wording import printable
 
 __all__ = ["merge_card", "model_index", "to_yaml"]
@@ -46,7 +47,7 @@ def model_index(results: Sequence[Result], suites: Mapping[str, Suite]) -> list[
         EvalResult(
             task_type=TASK,
             task_name="Preference evaluation",
-            dataset_type=suites[result.suite["name"]].source.path,
+            dataset_type=_data_set(suites[result.suite["name"]]),
             dataset_name=suites[result.suite["name"]].title,
             dataset_config=suites[result.suite["name"]].source.name,
             dataset_split=suites[result.suite["name"]].source.split,
@@ -61,6 +62,12 @@ def model_index(results: Sequence[Result], suites: Mapping[str, Suite]) -> list[
     ]
     name = str(results[0].model["id"]).rsplit("/", 1)[-1]
     return eval_results_to_model_index(name, rows)
+
+
+def _data_set(suite: Suite) -> str:
+    """Return the Hub's name of a suite's data set; of local rows the suite's own name."""
+    path = suite.source.path
+    return path if format_of(Path(path)) is None and "/" in path else suite.name
 
 
 def _check(results: Sequence[Result]) -> None:

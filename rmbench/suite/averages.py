@@ -32,16 +32,19 @@ class Credit(TomlTable):
         several: whether ``best-of`` takes comparisons with several chosen responses.
         styles: of ``styles``, what the responses of each side are called, the plainest first.
         threshold: of the rules on steps, a step with a lower reward is judged wrong.
+        unanswered: what responses without an answer are, where a scorer gives preferences: the
+            comparison is lost, or the responses are ``even``, which is a tie.
         subsets: the rule of single subsets; this one holds for the rest.
     """
 
-    in_file: ClassVar = ("rule", "tie", "several", "styles", "threshold")
+    in_file: ClassVar = ("rule", "tie", "several", "styles", "threshold", "unanswered")
 
     rule: RuleName = "pair"
     tie: float | Literal["share", "lose"] | None = None
     several: bool = False
     styles: Texts = ()
     threshold: float = 0.5
+    unanswered: Literal["lose", "even"] = "lose"
     subsets: dict[str, "Credit"] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -97,6 +100,8 @@ class Credit(TomlTable):
             raise ValueError("styles names one style; name two or more, the plainest first")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold = {self.threshold}; it must be finite")
+        if any(credit.unanswered != "lose" for credit in self.subsets.values()):
+            raise ValueError("unanswered holds for the whole suite; write it in [credit] itself")
         if any(credit.subsets for credit in self.subsets.values()):
             raise ValueError("a rule of a subset has no subsets of its own; remove the inner table")
         return self

@@ -18,7 +18,6 @@ from rmbench.suite.toml import TomlTable
 
 __all__ = ["Columns", "From", "Preferred", "Texts", "Transcript"]
 
-ORIGINS: Final = ("path", "config", "split", "folder", "file")
 MAX_NAMES: Final = 3
 MAX_CANDIDATES: Final = 1000
 
