@@ -238,7 +238,7 @@ def change_folder(folder: Path, draw: random.Random) -> None:
 
 
 def make_folder(number: int, folder: Path) -> Path:
-    """Make the folder of a number, in place of what stands there, and return it."""
+    """Make the folder of a number, instead of what stands there, and return it."""
     shutil.rmtree(folder, ignore_errors=True)
     model = folder / "model"
     shutil.copytree(TINY, model)

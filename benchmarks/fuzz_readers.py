@@ -335,7 +335,7 @@ def read_group(path: Path) -> None:
 
 
 def read_cache(path: Path) -> None:
-    """Take up what stands in a cache in place of an answer, a reply and a finished run."""
+    """Take up what stands in a cache instead of an answer, a reply and a finished run."""
     content = path.read_bytes()
     keys = RunKeys(b"r" * 16, b"a" * 16, b"f" * 16)
     with Cache(path.parent) as cache:
@@ -349,7 +349,7 @@ def read_cache(path: Path) -> None:
             found.known(number)
             found.reply(number)
         if found.finished() is None and not found.answered()[1]:
-            raise DataError("neither row nor run is taken up: all is asked anew")
+            raise DataError("neither row nor run is taken up: all is asked again")
 
 
 def read_database(path: Path) -> None:

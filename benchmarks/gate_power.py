@@ -7,7 +7,7 @@ that gives each section the accuracy of a published 1.7B model. A run of it sees
 normal noise, as other batches, kernels or bfloat16 would add, so that only near-ties change sides.
 The scale of the noise is set so that two runs disagree on a given share of the comparisons. Rewards
 in bfloat16 are rounded to it, which makes ties, and RewardBench counts a tie as lost. Two trainings
-of one recipe are drawn anew for each problem: the six languages of a problem share a part. Credits
+of one recipe are drawn again for each problem: the six languages of a problem share a part. Credits
 go through the gate's own tests: exact signs of clusters, adjusted by the largest of all rows.
 
 Only the standard library, numpy and rmbench are used; nothing is read and nothing written.

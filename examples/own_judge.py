@@ -3,7 +3,7 @@
     python examples/own_judge.py
     rmbench run --model file:examples/own_judge.py:Judge
 
-A listwise scorer has `prefer` in place of `score`, and says with `most` how many responses it can
+A listwise scorer has `prefer` instead of `score`, and says with `most` how many responses it can
 see. It is asked in both orders, so that it cannot win by place: this one leans to whatever stands
 first, and the record counts how often that decided.
 """

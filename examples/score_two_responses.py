@@ -43,5 +43,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1] if len(sys.argv) > 1 else "tiny")
     except rmbench.RmbenchError as error:
-        # What a user can mend is one line that says how; anything else is a bug.
+        # What a user can fix is one line that says how; anything else is a bug.
         sys.exit(f"score_two_responses.py: {error}")

@@ -45,7 +45,7 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
             file, a folder, or a data set of the Hub, see ``rmbench suites new``.
         scorer: what answers, or its name as ``--model`` takes it. A named one keeps its answers in
             the user's cache, as the command line does.
-        model: in place of a scorer, a sequence classifier of transformers with one output. Its
+        model: instead of a scorer, a sequence classifier of transformers with one output. Its
             weights are not copied; training modes, random states and gradients stay as they are.
         tokenizer: the model's.
         name: what the model is called in the result; needed for one in memory.

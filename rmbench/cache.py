@@ -199,7 +199,7 @@ class Cache:
             return None
 
     def put_run(self, key: bytes, content: bytes) -> None:
-        """Keep a document under ``key``, in place of what is there."""
+        """Keep a document under ``key``, replacing what is there."""
         packed = (key, zlib.compress(content))
         statement = "INSERT OR REPLACE INTO runs VALUES (?, ?)"
         self._try(lambda database: database.execute(statement, packed), None)
@@ -210,7 +210,7 @@ class Cache:
         return dict(self._try(lambda database: database.execute(query, (run,)).fetchall(), []))
 
     def put_rows(self, table: CacheTable, run: bytes, rows: Mapping[int, bytes | str]) -> None:
-        """Keep rows of a run, all or none, in place of what stands there."""
+        """Keep rows of a run, all or none, replacing what is there."""
         many = [(run, number, content) for number, content in rows.items()]
 
         def write(database: sqlite3.Connection) -> None:
@@ -275,7 +275,7 @@ class Cache:
         broken = type(error) is sqlite3.DatabaseError or not isinstance(
             error, sqlite3.Error | OSError
         )
-        remedy = "rmbench cache clear mends it" if broken else "--cache DIR takes another"
+        remedy = "rmbench cache clear fixes it" if broken else "--cache DIR takes another"
         _log.warning(
             "%s: the cache cannot be used: %s; going on without it (%s)", self.path, error, remedy
         )

@@ -1,6 +1,6 @@
 """Everything rmbench raises on purpose, as one small tree.
 
-* RmbenchError: what a user can mend; shown as one line, without a traceback
+* RmbenchError: what a user can fix; shown as one line, without a traceback
     * SuiteError: a suite file, or a suite that does not fit its data
     * DataError: the rows of a suite
     * ScorerError: a model, a tokenizer, a template, or the rewards they gave
@@ -41,7 +41,7 @@ EXTRAS: Final = {
 
 
 class RmbenchError(Exception):
-    """Something the user can mend; ``str(error)`` is one line: place, finding, remedy."""
+    """Something the user can fix; ``str(error)`` is one line: place, finding, remedy."""
 
     def __str__(self) -> str:
         # Names from files stand in messages; one must not break the line or steer the terminal.

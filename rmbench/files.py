@@ -111,7 +111,7 @@ def replace_block(text: str, content: str, *, place: str) -> str:
         place: what the text is called, for the message.
 
     Raises:
-        ResultError: a marker is missing, stands twice, or the two are the wrong way round.
+        ResultError: a marker is missing, appears twice, or the two are the wrong way round.
     """
     found = [list(re.finditer(rf"(?m)^{re.escape(mark)}[ \t]*\r?$", text)) for mark in (BEGIN, END)]
     if [len(matches) for matches in found] != [1, 1]:
@@ -132,7 +132,7 @@ class RepeatedKeyError(ValueError):
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what JSON text holds, as ``json.loads`` does, but refuse a key that stands twice.
+    """Return what JSON text holds, as ``json.loads`` does, but refuse a key that appears twice.
 
     RFC 8259, section 4, leaves open which of two values counts; a reader that takes the last one
     would show a number that a person who reads the file may not see.
@@ -149,5 +149,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise RepeatedKeyError(f'the key "{twice}" stands twice in one object')
+        raise RepeatedKeyError(f'the key "{twice}" appears twice in one object')
     return found

@@ -98,14 +98,14 @@ def _subset_of(identity: str, suite: Suite) -> str:
 
 
 def _identities(rows: Sequence[ScoreRow], suite: Suite, feed: Feed | None) -> list[str]:
-    """Return the comparison of each row, once each is known and none stands twice."""
+    """Return the comparison of each row, once each is known and none appears twice."""
     named = [row.identity for row in rows if row.identity is not None]
     if len(named) < len(rows):
         return _by_order(rows, feed)
     for row, count in zip(rows, _repeats(named), strict=True):
         if count:
             raise DataError(
-                f'{row.place}: "{row.identity}" stands in an earlier line too; remove one, or put'
+                f'{row.place}: "{row.identity}" is in an earlier line too; remove one, or put'
                 " the subset before the id, where ids are unique within their subsets"
             )
     if feed is None:

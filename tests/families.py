@@ -447,7 +447,7 @@ FAMILIES = (
     ),
     Family(
         name="InternLM2-Reward, XTuner", way="own code", command=f"NAME {TRUSTED}",
-        stated=f"{OLD}; `reward_token_id` of config.json is put behind the text", listed=3,
+        stated=f"{OLD}; `reward_token_id` of config.json is appended to the text", listed=3,
         build=coded("InternLM2ForRewardModel", BARE, valued("v_head")),
     ),
     Family(
@@ -522,7 +522,7 @@ FAMILIES = (
     ),
     Family(
         name="Athene", way="head", command="NAME --reader examples/readers/appended-token.toml",
-        stated="the token behind the text", build=appended,
+        stated="the token after the text", build=appended,
     ),
     Family(
         name="TRL's value heads, Skywork-o1 as one reward", way="head",

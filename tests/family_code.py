@@ -1,4 +1,4 @@
-"""Models with code of their own, in the layouts of their authors: written anew, for the tests.
+"""Models with code of their own, in the layouts of their authors: written again, for the tests.
 
 Each has the parts, the names and the outputs of its family's code. The file is copied beside a
 model's weights and named by ``auto_map``, as on the Hub.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.analysis import Analyses, LengthBias, LengthBin, OddsRatio, Sureness
+from rmbench.accuracy.analysis import Analyses, Confidence, LengthBias, LengthBin, OddsRatio
 from rmbench.answers.judgements import Judgement
 from rmbench.result.record import Result
 
@@ -69,7 +69,7 @@ def analyses() -> Analyses:
             odds=OddsRatio(1.25, 0.5, 3.125),
             bins=(LengthBin(-20, -5, -7.5, third), LengthBin(3, 3, 3.0, third)),
         ),
-        calibration=Sureness(
+        calibration=Confidence(
             error=0.1, brier=0.2, confidence=0.75, right=0.5, n=6, ties=1, p_value=0.25
         ),
     )

@@ -96,7 +96,7 @@ def test_a_corrupt_cache_is_one_warning_and_the_work_goes_on(
         assert cache.get_run(b"a") is None
         assert cache.info().answers == 0
     assert len(caplog.records) == 1
-    assert caplog.text.rstrip().endswith("going on without it (rmbench cache clear mends it)")
+    assert caplog.text.rstrip().endswith("going on without it (rmbench cache clear fixes it)")
 
 
 def test_a_folder_that_cannot_be_made_is_one_warning(

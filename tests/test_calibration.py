@@ -10,10 +10,10 @@ from scipy import stats as scipy_stats
 from scipy.special import expit
 
 from rmbench.accuracy.calibration import (
-    Sureness,
+    Confidence,
     calibration,
+    confidence_of,
     margin_calibration,
-    sureness,
 )
 
 LN4 = math.log(4)
@@ -66,8 +66,8 @@ def test_margins_twice_too_large_are_found() -> None:
     rng = np.random.default_rng(3)
     size = rng.exponential(1.0, 3000)
     right = rng.random(size.size) < expit(size)
-    found = sureness(np.where(right, 2 * size, -2 * size))
-    assert found is not None and found.tells
+    found = confidence_of(np.where(right, 2 * size, -2 * size))
+    assert found is not None and found.is_notable
     assert found.error == pytest.approx(math.sqrt(0.012), abs=0.02)
 
 
@@ -75,8 +75,8 @@ def test_margins_that_say_nothing_with_the_right_mean_are_found() -> None:
     rng = np.random.default_rng(5)
     size = rng.exponential(1.5, 3000)
     share = expit(size).mean()
-    found = sureness(np.where(rng.random(size.size) < share, size, -size))
-    assert found is not None and found.tells
+    found = confidence_of(np.where(rng.random(size.size) < share, size, -size))
+    assert found is not None and found.is_notable
 
 
 @given(
@@ -111,7 +111,7 @@ def test_calibration_says_what_is_wrong(
 
 
 def test_margins_of_any_size_are_finite_confidences() -> None:
-    found = sureness([1e6, -1e6, 3.4e38])
+    found = confidence_of([1e6, -1e6, 3.4e38])
     assert found is not None
     assert (found.confidence, found.right) == (1.0, pytest.approx(2 / 3))
     assert found.brier == pytest.approx(1 / 3)
@@ -120,12 +120,12 @@ def test_margins_of_any_size_are_finite_confidences() -> None:
 
 def test_without_margins_there_is_no_calibration() -> None:
     assert margin_calibration([math.nan, math.nan]) is None
-    assert sureness([math.nan]) is None
+    assert confidence_of([math.nan]) is None
 
 
 def test_sureness_by_hand() -> None:
     # sigmoid(ln 4) = 0.8 three times, right twice; sigmoid(ln 1.5) = 0.6 once, right; one tie.
-    found = sureness([LN4, LN4, -LN4, math.log(1.5), 0.0, math.nan])
+    found = confidence_of([LN4, LN4, -LN4, math.log(1.5), 0.0, math.nan])
     assert found is not None
     assert (found.n, found.ties) == (5, 1)
     assert found.confidence == pytest.approx((3 * 0.8 + 0.6) / 4)
@@ -135,9 +135,9 @@ def test_sureness_by_hand() -> None:
 
 @given(st.integers(1, 500))
 def test_a_model_that_always_ties_has_the_brier_score_of_a_coin(n: int) -> None:
-    found = sureness([0.0] * n)
-    assert found == Sureness(error=None, brier=0.25, confidence=None, right=None, n=n, ties=n)
-    assert not found.tells
+    found = confidence_of([0.0] * n)
+    assert found == Confidence(error=None, brier=0.25, confidence=None, right=None, n=n, ties=n)
+    assert not found.is_notable
 
 
 def test_clusters_raise_the_p_value() -> None:
@@ -155,6 +155,6 @@ def test_clusters_raise_the_p_value() -> None:
 
 def test_what_tells_is_beyond_chance_and_five_points() -> None:
     sure = {"brier": 0.2, "confidence": 0.9, "right": 0.7, "n": 100}
-    assert Sureness(error=0.2, p_value=0.01, **sure).tells
-    assert not Sureness(error=0.2, p_value=0.2, **sure).tells
-    assert not Sureness(error=0.04, p_value=0.01, **sure).tells
+    assert Confidence(error=0.2, p_value=0.01, **sure).is_notable
+    assert not Confidence(error=0.2, p_value=0.2, **sure).is_notable
+    assert not Confidence(error=0.04, p_value=0.01, **sure).is_notable

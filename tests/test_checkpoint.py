@@ -144,7 +144,7 @@ def test_names_from_within_a_wrapper_of_training_are_read(
 
     change_weights(copy, wrap)
     if OLD:
-        assert refusal(copy).endswith("save it anew from the model itself")
+        assert refusal(copy).endswith("save it again from the model itself")
     else:
         assert rewards(load(copy)) == rewards(load(good))
 

@@ -207,9 +207,9 @@ def test_a_sentence_embedding_model_is_refused(tmp_path: Path) -> None:
         ),
         (
             lambda w: w.update({"score.weight": torch.zeros(2, 32)}),
-            "has score.weight in another shape than config.json means"
+            "has score.weight in another shape than config.json implies"
             if OLD
-            else "has score.weight in shape (2, 32) where config.json means (1, 32)",
+            else "has score.weight in shape (2, 32) where config.json implies (1, 32)",
         ),
         (
             lambda w: w.pop("model.layers.1.mlp.up_proj.weight"),
@@ -378,7 +378,7 @@ def test_a_broken_config_is_refused(copy: Path, content: str, finding: str) -> N
     (copy / "config.json").write_text(content)
     message = refusal(copy)
     assert message.startswith(f"{copy}: ")
-    assert message.endswith("mend config.json, or take it from where the model came from")
+    assert message.endswith("fix config.json, or copy it from the original model")
     assert finding in message
 
 
@@ -416,7 +416,7 @@ def test_a_broken_tokenizer_is_refused(copy: Path) -> None:
         assert message.startswith(f"{copy}: no tokenizer that can be read; put the one that")
     else:
         assert message.startswith(f"{copy}: the tokenizer cannot be loaded: JSONDecodeError: ")
-        assert message.endswith("or take them from where the model came from")
+        assert message.endswith("or copy them from the original model")
 
 
 def test_a_tokenizer_without_chat_template_is_refused_unless_told_none(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_a_template_that_refuses_is_one_line(good: Path, tmp_path: Path) -> None
     path.write_text("{{ raise_exception('no assistants here') }}")
     message = refusal(good, template=str(path))
     assert "the template strict.jinja fails: no assistants here" in message
-    assert message.endswith("; mend it, or give another with --template FILE")
+    assert message.endswith("; fix it, or give another with --template FILE")
 
 
 # --- Overflow ---------------------------------------------------------------------------------

@@ -549,10 +549,10 @@ def test_a_suite_is_checked() -> None:
     assert (result.exit_code, result.stdout) == (
         0,
         f"{file}: a suite called mini, version 1\n"
-        "its rows were not read; --rows or --data PATH does so\n",
+        "rows not read; add --rows or --data PATH to check them\n",
     )
     lines = rmbench("suites", "check", file, "--rows").stdout.splitlines()
-    assert lines[1].startswith("its rows are as it says, in 6 subsets; these lines in [source]")
+    assert lines[1].startswith("valid: 240 comparisons, 6 subsets; these lines in [source]")
     pinned = tomllib.loads("\n".join(lines[3:]))
     assert pinned["comparisons"] == 240
     assert len(pinned["sha256"]) == 64

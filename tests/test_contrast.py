@@ -634,7 +634,6 @@ def test_subsets_stand_in_the_table_on_request() -> None:
     names = [row[0] for row in compare_table(contrast, alpha=0.05, subsets=False).rows]
     assert names == ["sections", "pooled", "X", "Y"]
     assert (
-        compare_table(contrast, alpha=0.05, subsets=False).notes[0]
-        == "4 subsets more with --subsets"
+        compare_table(contrast, alpha=0.05, subsets=False).notes[0] == "4 more subsets: --subsets"
     )
     assert [row[0] for row in compare_table(contrast, alpha=0.05).rows][4:] == list("abcd")

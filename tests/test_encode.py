@@ -172,7 +172,7 @@ def test_a_template_that_fails_is_one_line_naming_the_comparison(text: str, find
     with pytest.raises(ScorerError) as error:
         encoded(said("hi", "ho", "chat/3, rejected"), template=jinja(text))
     assert str(error.value) == (
-        f"chat/3, rejected: the template mine.jinja fails: {finding}; mend it, or give another"
+        f"chat/3, rejected: the template mine.jinja fails: {finding}; fix it, or give another"
         " with --template FILE"
     )
 

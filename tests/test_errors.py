@@ -13,7 +13,7 @@ class PanicError(BaseException):
 def test_whatever_a_library_raises_is_explained(raised: BaseException) -> None:
     with (
         pytest.raises(ScorerError, match="m: broken"),
-        enclosed(lambda error: ScorerError(f"m: broken: {error}; mend it")),
+        enclosed(lambda error: ScorerError(f"m: broken: {error}; fix it")),
     ):
         raise raised
 

@@ -276,12 +276,12 @@ BROKEN: dict[str, tuple[Any, Suite, str]] = {
     "an id in two rows": (
         row(2, id=1),
         suite(),
-        'id "a/1" stands in an earlier row too; ids must be unique',
+        'id "a/1" is in an earlier row too; ids must be unique',
     ),
     "an id in two rows, once with its subset": (
         row(2, id="a/1"),
         suite(),
-        'id "a/1" stands in an earlier row too; ids must be unique',
+        'id "a/1" is in an earlier row too; ids must be unique',
     ),
     "an id that is a list": (
         row(2, id=[1]),
@@ -431,12 +431,12 @@ BROKEN: dict[str, tuple[Any, Suite, str]] = {
     "half a surrogate pair": (
         row(2, chosen="x\ud83dy"),
         suite(),
-        "text with half a surrogate pair; mend the text",
+        "text with half a surrogate pair; fix the text",
     ),
     "half a surrogate pair in an id": (
         row(2, id="\udc00"),
         suite(),
-        "text with half a surrogate pair; mend the text",
+        "text with half a surrogate pair; fix the text",
     ),
     "transcripts that share no prompt": (
         {"chosen": transcript("u", "good"), "rejected": transcript("v", "bad")},
@@ -564,7 +564,7 @@ def test_scores_are_no_part_of_what_a_suite_is_pinned_by(tmp_path: Path) -> None
 @pytest.mark.parametrize("value", [True, "good", [7], {"score": 7}])
 def test_a_score_that_is_no_number_is_refused(value: Any, tmp_path: Path) -> None:
     assert failure(tmp_path, [scored(1, 1, 2), scored(2, value, 7)], suite(SCORED)).endswith(
-        'row 2: column "good_score" is no number; [columns] names it as a score: mend it, or take'
+        'row 2: column "good_score" is no number; [columns] names it as a score: fix it, or take'
         " it out of [columns]"
     )
 

@@ -268,7 +268,7 @@ COLUMNS = '[columns]\nprompt = "q"\nchosen = "c"\nrejected = "r"\n'
         (f'{PAIR}preferred = {{ first = ["A"] }}', "name one column of labels or signs"),
         (
             f'{PAIR}preferred = {{ column = "v", first = ["A"], second = ["A"] }}',
-            "[preferred]: a label stands twice",
+            "[preferred]: a label appears twice",
         ),
         (NUMBERED.replace("n = [1, 3]\n", ""), 'numbered candidates need "{n}"'),
         (NUMBERED.replace("[1, 3]", "[3, 1]"), "two numbers from 0"),

@@ -146,7 +146,7 @@ def test_a_gzipped_file_is_read_too(tmp_path: Path) -> None:
         ([row("a/0", 1e39)], "has the score 1e+39"),
         ([row("a/0", [])], 'line 1: "chosen" is empty; each side needs a score'),
         ([row("a/0", [1.0, 2.0])], '"a/0": 2 chosen and 1 rejected where toy has 1 and 1'),
-        ([row("a/0"), row("a/0")], 'line 2: "a/0" stands in an earlier line too'),
+        ([row("a/0"), row("a/0")], 'line 2: "a/0" is in an earlier line too'),
         ([row("z/0")], 'line 1: subset "z" is not in suite toy; known: a, b, c, d'),
         ([row("0")], 'line 1: "0" names no subset; add "subset"'),
         ([row(1.5)], "line 1: an id must be a text or a whole number"),
@@ -175,7 +175,7 @@ def test_a_model_that_is_missing_from_a_later_line_is_named(tmp_path: Path) -> N
 def test_a_model_that_only_a_later_line_has_is_named(tmp_path: Path) -> None:
     rows: list[Any] = [{"id": f"{name}/0", "scores": {"x": [1, 0]}} for name in "ab"]
     rows[1]["scores"]["y"] = [1, 0]
-    with pytest.raises(DataError, match='line 2: scores of "y", which line 1 has not'):
+    with pytest.raises(DataError, match='line 2: scores of "y", which line 1 lacks'):
         import_results(lines(tmp_path, rows), SMALL)
 
 
@@ -219,7 +219,7 @@ def test_a_key_that_stands_twice_is_one_line(tmp_path: Path, name: str) -> None:
     path.write_text('{"id": "a/0", "chosen": 1, "rejected": 0, "chosen": 2}\n')
     with pytest.raises((DataError, ResultError)) as caught:
         import_results(path, SMALL, model="m")
-    assert 'the key "chosen" stands twice in one object; remove one of them' in str(caught.value)
+    assert 'the key "chosen" appears twice in one object; remove one of them' in str(caught.value)
 
 
 def test_an_import_has_calibration_and_with_the_rows_length_bias(tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_import_writes_results_and_prints_them(
     assert result.exit_code == 0
     assert result.stderr == (
         "written: results/mini/org--m.json\n"
-        "ids were not compared with mini's; --data PATH does so\n"
+        "ids were not checked against mini; add --data PATH to do so\n"
     )
     assert result.stdout.startswith("mini (")
     assert Path("results/mini/org--m.jsonl").is_file()

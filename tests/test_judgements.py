@@ -105,9 +105,9 @@ def test_a_line_of_rewards_holds_numbers_and_null(tmp_path: Path) -> None:
         (b'{"id": "a", "chosen": [1e39], "rejected": [1]}', SIDES),
         (
             b'{"id": "b", "chosen": [1], "rejected": [2], "chosen": [3]}',
-            'the key "chosen" stands twice in one object; run it again',
+            'the key "chosen" appears twice in one object; run it again',
         ),
-        (GOOD, '"a/1" stands in an earlier line too; run it again'),
+        (GOOD, '"a/1" is in an earlier line too; run it again'),
     ],
 )
 def test_a_broken_line_of_rewards_is_named(line: bytes, message: str, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_subsets_of_unlike_difficulty_and_length_are_no_bias() -> None:
     mixed = length_bias(differences, outcomes(easy + hard))
     apart = length_bias(differences, outcomes(easy + hard), subsets=["a"] * 100 + ["b"] * 100)
     assert mixed is not None and apart is not None
-    assert mixed.tells and not apart.tells
+    assert mixed.is_notable and not apart.is_notable
     assert apart.odds is not None and apart.odds.ratio == pytest.approx(1.0)
 
 
@@ -99,7 +99,7 @@ def test_a_length_judge_tells_with_finite_odds() -> None:
     bias = length_bias([-2, -1] * 10 + [1, 2] * 10, outcomes("l" * 20 + "w" * 20))
     assert bias is not None and bias.odds is not None
     assert 1.0 < bias.odds.low < bias.odds.ratio < bias.odds.high < math.inf
-    assert bias.tells
+    assert bias.is_notable
 
 
 def test_equal_lengths_throughout_have_no_odds() -> None:
@@ -140,13 +140,13 @@ def test_bins_hold_every_comparison_once_and_never_both_signs(
 def test_length_tells_where_the_odds_differ(letters: str, tells: bool) -> None:
     bias = length_bias([1] * 20 + [-1] * 20, outcomes(letters))
     assert bias is not None
-    assert bias.tells == tells
+    assert bias.is_notable == tells
 
 
 def test_length_cannot_tell_with_one_side_alone() -> None:
     bias = length_bias([1, 2, 0], outcomes("wlt"))
     assert isinstance(bias, LengthBias)
-    assert not bias.tells
+    assert not bias.is_notable
 
 
 def test_equal_differences_share_a_bin() -> None:

@@ -285,7 +285,7 @@ def test_whatever_yaml_does_with_a_card_is_one_line(matter: str, tmp_path: Path)
     path = tmp_path / "README.md"
     path.write_text(f"---\n{matter}---\nText\n")
     before = path.read_bytes()
-    with pytest.raises(ResultError, match=r"front matter .*; (mend it|write out)"):
+    with pytest.raises(ResultError, match=r"front matter .*; (fix it|write out)"):
         merge_card(path, [{"name": "m", "results": []}])
     assert path.read_bytes() == before
 

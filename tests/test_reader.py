@@ -80,10 +80,10 @@ def test_what_is_wrong_with_a_late_conversation_stops_the_scoring_of_the_first()
 def test_an_error_of_the_feed_comes_through() -> None:
     def broken() -> Iterator[Conversation]:
         yield from conversations(600)
-        raise DataError("rows.jsonl:601: not an object; mend the line")
+        raise DataError("rows.jsonl:601: not an object; fix the line")
 
     with EncodingAhead(encoder(), broken(), accept=accept) as ahead:  # noqa: SIM117
-        with pytest.raises(DataError, match="an object; mend"):
+        with pytest.raises(DataError, match="an object; fix"):
             list(ahead.windows())
 
 

@@ -375,13 +375,13 @@ BROKEN = {
     "a line that is not JSON": (
         "rows.jsonl",
         b'{"a": 1}\n\n{"a": \n',
-        ", row 3: not JSON: Expecting value: line 2 column 1 (char 7); mend the file",
+        ", row 3: not JSON: Expecting value: line 2 column 1 (char 7); fix the file",
     ),
     "a file that is not JSON": (
         "rows.json",
         b"{]",
         ": not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1);"
-        " mend the file",
+        " fix the file",
     ),
     "JSON Lines under the name of JSON": (
         "rows.json",
@@ -406,15 +406,15 @@ BROKEN = {
         ": is an object of columns that are not equally long (1, 2 entries); write it as a list of"
         " rows, [{...}, ...]",
     ),
-    "a key that stands twice in a line": (
+    "a key that appears twice in a line": (
         "rows.jsonl",
         b'{"a": 1}\n{"a": 1, "a": 2}\n',
-        ', row 2: the key "a" stands twice in one object; remove one of them',
+        ', row 2: the key "a" appears twice in one object; remove one of them',
     ),
-    "a key that stands twice in a list": (
+    "a key that appears twice in a list": (
         "rows.json",
         b'[{"a": 1, "a": 2}]',
-        ': the key "a" stands twice in one object; remove one of them',
+        ': the key "a" appears twice in one object; remove one of them',
     ),
     "brackets without end": (
         "rows.jsonl",
@@ -447,7 +447,7 @@ BROKEN = {
     "CSV with an open quote": (
         "rows.csv",
         b'a,b\n1,2\n1,"2\n',
-        ", row 2: not CSV: unexpected end of data; mend the file",
+        ", row 2: not CSV: unexpected end of data; fix the file",
     ),
     "CSV with one name for two columns": (
         "rows.csv",
@@ -457,7 +457,7 @@ BROKEN = {
     "a gzip of something that is not JSON": (
         "rows.jsonl.gz",
         gzip.compress(b"x"),
-        ", row 1: not JSON: Expecting value: line 1 column 1 (char 0); mend the file",
+        ", row 1: not JSON: Expecting value: line 1 column 1 (char 0); fix the file",
     ),
 }
 
@@ -774,7 +774,7 @@ def test_a_local_folder_does_not_stand_in_for_the_hubs_data_set(
     with pytest.raises(DataError) as caught:
         open_rows(on_hub("org/name", split="filtered"))
     assert str(caught.value) == (
-        "org/name: the working directory has something of this name, which would be read in place"
+        "org/name: the working directory has something of this name, which would be read instead"
         " of the Hub's data set; work in another directory, or pass --data demo=PATH"
     )
 

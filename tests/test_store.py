@@ -16,7 +16,7 @@ import pytest
 from recorded import a_result, analyses, changed, files, published
 
 import rmbench
-from rmbench.accuracy.analysis import sureness
+from rmbench.accuracy.analysis import confidence_of
 from rmbench.answers.judgements import Judgement
 from rmbench.answers.lines import read_judgements
 from rmbench.errors import ResultError
@@ -523,7 +523,7 @@ def test_a_key_that_stands_twice_is_refused(place: str, tmp_path: Path) -> None:
         read_result(path)
     key = place.split('"')[1]
     assert str(error.value) == (
-        f'{path}: the key "{key}" stands twice in one object; fix the file, or run it again'
+        f'{path}: the key "{key}" appears twice in one object; fix the file, or run it again'
     )
 
 
@@ -575,7 +575,7 @@ def test_a_committed_result_is_what_its_rewards_give(path: Path) -> None:
         for name, item in fresh.items():
             assert asdict(kept[name]) == pytest.approx(asdict(item), abs=1e-6)
     if record.analyses is not None and record.analyses.calibration is not None:
-        again = sureness(rewards.best_margins().tolist())
+        again = confidence_of(rewards.best_margins().tolist())
         assert again is not None
         assert asdict(record.analyses.calibration) == pytest.approx(asdict(again), abs=1e-6)
     assert len(rewards) == record.suite["comparisons"]

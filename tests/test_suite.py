@@ -146,7 +146,7 @@ IN_FOLDER = (
 BROKEN = {
     "a key without its value": (
         "name =",
-        "not TOML: Invalid value (at end of document); mend the syntax",
+        "not TOML: Invalid value (at end of document); fix the syntax",
     ),
     "no name": (demo(top=""), "name is missing; add it (a text)"),
     "no source": ('name = "demo"', "source is missing; add it (a table)"),
@@ -238,11 +238,11 @@ BROKEN = {
     ),
     "a short digest": (
         demo(source='path = "p"\nsha256 = "abc"'),
-        "[source]: sha256 is not 64 lower-case hexadecimal digits; mend it",
+        "[source]: sha256 is not 64 lower-case hexadecimal digits; fix it",
     ),
     "an upper-case digest": (
         demo(source=f'path = "p"\nsha256 = "{"AB" * 32}"'),
-        "[source]: sha256 is not 64 lower-case hexadecimal digits; mend it",
+        "[source]: sha256 is not 64 lower-case hexadecimal digits; fix it",
     ),
     "an unknown way with empty texts": (
         demo(source='path = "p"\nempty = "kep"'),
@@ -458,7 +458,7 @@ def test_a_suite_file_that_is_not_utf_8_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_number_too_long_to_read_is_no_traceback(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"not TOML: .*4300 digits.*; mend the syntax$"):
+    with pytest.raises(SuiteError, match=r"not TOML: .*4300 digits.*; fix the syntax$"):
         load(tmp_path, demo(top=f"version = {'9' * 5000}"))
 
 

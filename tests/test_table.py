@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recorded import changed
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.accuracy.analysis import Analyses, LengthBias, OddsRatio, Sureness
+from rmbench.accuracy.analysis import Analyses, Confidence, LengthBias, OddsRatio
 from rmbench.result.record import Result
 from rmbench.result.store import read_published
 from rmbench.show.audit import audit_notes, odds_text
@@ -222,10 +222,10 @@ def test_the_table_of_a_result() -> None:
 def test_weights_other_than_the_counts_are_told() -> None:
     section = Section(name="A", subsets=("a",), weights={"a": 984.0})
     suite = SUITE.model_copy(update={"sections": (section,)})
-    assert "A: the suite weighs a 984" in result_table(a_result(), suite).notes
+    assert "A: a is weighted as 984 comparisons" in result_table(a_result(), suite).notes
     as_counted = section.model_copy(update={"weights": {"a": 4.0}})
     notes = result_table(a_result(), SUITE.model_copy(update={"sections": (as_counted,)})).notes
-    assert not any("the suite weighs" in note for note in notes)
+    assert not any("is weighted as" in note for note in notes)
 
 
 def test_of_a_rule_below_chance_nobody_asks_whether_it_is_a_cost_model() -> None:
@@ -242,7 +242,7 @@ def test_a_line_tells_of_length_and_of_calibration_where_they_matter() -> None:
     shorter = Accuracy(accuracy=0.221, low=0.2, high=0.24, n=1500, wins=331, ties=0)
     odds = OddsRatio(3.004, 2.469, 3.655)
     bias = LengthBias(longer=longer, equal=None, shorter=shorter, odds=odds, bins=())
-    sure = Sureness(
+    sure = Confidence(
         error=0.239, brier=0.3, confidence=0.952, right=0.713, n=2737, ties=3, p_value=0.0
     )
     told = a_result(analyses=Analyses(length=bias, calibration=sure))
@@ -276,10 +276,10 @@ def test_odds_are_shown_with_their_interval(odds: OddsRatio, shown: str) -> None
 
 @pytest.mark.parametrize(
     ("confidence", "right", "word"),
-    [(0.9, 0.5, "overconfident"), (0.5, 0.9, "underconfident"), (0.7, 0.7, "margins promise")],
+    [(0.9, 0.5, "overconfident"), (0.5, 0.9, "underconfident"), (0.7, 0.7, "miscalibrated")],
 )
 def test_calibration_says_which_way_it_is_off(confidence: float, right: float, word: str) -> None:
-    sure = Sureness(error=0.2, brier=0.3, confidence=confidence, right=right, n=1000, p_value=0.0)
+    sure = Confidence(error=0.2, brier=0.3, confidence=confidence, right=right, n=1000, p_value=0.0)
     notes = result_table(a_result(analyses=Analyses(length=None, calibration=sure)), SUITE).notes
     assert any(note.startswith(f"calibration: {word}") for note in notes)
 
@@ -498,6 +498,6 @@ def test_a_number_of_wins_that_is_not_the_accuracy_has_its_reason_beside_it() ->
         subsets={"a": one, "b": two},
     )
     notes = result_table(result, SUITE).notes
-    assert [note for note in notes if " won of " in note] == [
-        "both: 19 won of 40 are 47.50 %; its parts weigh other than by their comparisons"
+    assert [note for note in notes if " won is " in note] == [
+        "both: 19 of 40 won is 47.50 %, but the parts are weighted differently"
     ]

@@ -129,7 +129,7 @@ def test_a_template_that_takes_too_long_ends_at_the_limit(
     monkeypatch.setattr(enclosure, "MAX_SECONDS", 0.2)
     assert refused(source) == (
         "a/1, chosen: the template own.jinja fails: it computes for more than 0.2 s, the limit for"
-        " short texts; mend it, or give another with --template FILE"
+        " short texts; fix it, or give another with --template FILE"
     )
     # What comes after it is not concerned.
     assert render(CONVERSATION, Template(name="x", text=models.CHAT), WORDS)
@@ -184,7 +184,7 @@ def test_a_long_conversation_is_no_large_one() -> None:
 def test_a_failure_names_the_conversation() -> None:
     picky = "{% if 'no' in messages[0].content %}{{ raise_exception('not this') }}{% endif %}"
     texts = [Conversation((Message("user", text),), "x", text) for text in ("yes", "no", "yes")]
-    with pytest.raises(ScorerError, match="no: the template x fails: not this; mend it"):
+    with pytest.raises(ScorerError, match="no: the template x fails: not this; fix it"):
         render_all(texts, Template(name="x", text=picky), WORDS)
 
 

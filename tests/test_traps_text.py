@@ -111,7 +111,7 @@ def test_trap_40_rows_that_are_not_the_suites(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="several splits: test, train; name one"):
         open_feed(suite, data=str(folder))
     (tmp_path / "twice.jsonl").write_text(line.replace('"rejected"', '"chosen"'))
-    with pytest.raises(DataError, match='the key "chosen" stands twice'):
+    with pytest.raises(DataError, match='the key "chosen" appears twice'):
         open_feed(suite, data=str(tmp_path / "twice.jsonl"))
 
 

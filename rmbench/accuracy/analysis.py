@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rmbench.accuracy.aggregate import Accuracy
 from rmbench.accuracy.agreement import Agreement, agreement
-from rmbench.accuracy.calibration import Sureness, margin_calibration, sureness
+from rmbench.accuracy.calibration import Confidence, confidence_of, margin_calibration
 from rmbench.accuracy.credit import Outcome
 from rmbench.accuracy.length import LengthBias, LengthBin, OddsRatio, length_bias
 from rmbench.answers.judgements import Judgement, Judgements
@@ -18,17 +18,17 @@ from rmbench.scorers.contract import Scale
 __all__ = [
     "Agreement",
     "Analyses",
+    "Confidence",
     "Ending",
     "LengthBias",
     "LengthBin",
     "OddsRatio",
-    "Sureness",
     "agreement",
     "analyse",
+    "confidence_of",
     "ending",
     "length_bias",
     "margin_calibration",
-    "sureness",
 ]
 
 Ending = Literal["won", "lost", "tied", "dropped"]
@@ -56,7 +56,7 @@ class Analyses:
     """
 
     length: LengthBias | None
-    calibration: Sureness | None
+    calibration: Confidence | None
 
     def by_length(self) -> dict[str, Accuracy]:
         """Return the accuracy by which response is longer: ``chosen longer`` and so on."""
@@ -110,7 +110,7 @@ def analyse(
     return Analyses(length=length, calibration=calibration)
 
 
-def _calibration(judgements: Judgements, groups: Groups, scale: Scale) -> Sureness | None:
+def _calibration(judgements: Judgements, groups: Groups, scale: Scale) -> Confidence | None:
     """Return how sure the answers are and how right; None where they promise no probability."""
     margins = judgements.best_margins()
     if judgements.preferences is not None and scale == "probability":
@@ -118,4 +118,4 @@ def _calibration(judgements: Judgements, groups: Groups, scale: Scale) -> Surene
         margins = 2.0 * np.arctanh(np.clip(margins, -_SUREST, _SUREST))
     elif scale != "log-odds" or judgements.steps is not None:
         return None
-    return sureness(margins, clusters=groups.clusters)
+    return confidence_of(margins, clusters=groups.clusters)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rmbench.accuracy.intervals import Floats, as_floats
 
-__all__ = ["Bin", "Calibration", "Sureness", "calibration", "margin_calibration", "sureness"]
+__all__ = ["Bin", "Calibration", "Confidence", "calibration", "confidence_of", "margin_calibration"]
 
 _BINS: Final = 20
 _NOTABLE_ERROR: Final = 0.05
@@ -178,7 +178,7 @@ def _confidence(margins: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sureness:
+class Confidence:
     """How sure a model is by its margins, and how often it is right; shares in [0, 1].
 
     Attributes:
@@ -202,16 +202,16 @@ class Sureness:
     p_value: float | None = None
 
     @property
-    def tells(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether margins promise something else than happens, beyond chance and by 5 points."""
         if self.error is None or self.p_value is None:
             return False
         return self.error >= _NOTABLE_ERROR and self.p_value <= _NOTABLE_P
 
 
-def sureness(
+def confidence_of(
     margins: Sequence[float] | Floats, *, clusters: npt.ArrayLike | None = None
-) -> Sureness | None:
+) -> Confidence | None:
     """Return calibration in a few numbers; None without any margin. See ``margin_calibration``.
 
     Source: G. W. Brier (1950), Monthly Weather Review 78:1-3, in its one-sided form for two
@@ -225,7 +225,7 @@ def sureness(
     decided = scored[scored != 0.0]
     confidence, right = _confidence(decided), decided > 0.0
     ties = scored.size - decided.size
-    return Sureness(
+    return Confidence(
         error=None if found is None else found.error,
         brier=(float(((confidence - right) ** 2).sum()) + 0.25 * ties) / scored.size,
         confidence=None if found is None else float(confidence.mean()),

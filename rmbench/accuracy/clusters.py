@@ -246,7 +246,7 @@ def credit_interval(sample: Sample, *, level: float = 0.95) -> Estimate:
     """Return the weighted mean of credits with its interval.
 
     Wilson's interval at the effective sample size c (1 - c) / V, with c the mean and V its variance
-    (see `spread`), and Student's quantile in place of the normal one where V comes from few
+    (see `spread`), and Student's quantile instead of the normal one where V comes from few
     clusters. Without repeats and with credits of 0 and 1 it is
     `rmbench.accuracy.intervals.weighted_interval`, and with one stratum `wilson`.
 

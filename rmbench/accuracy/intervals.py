@@ -139,7 +139,7 @@ def weighted_interval(
 
     The mean is sum(w * p) / sum(w). Its variance sum(w^2 p (1 - p) / n) is turned into an
     effective sample size, the n with which one plain proportion would vary as much, and Wilson's
-    interval is taken at that size. Both terms use (n p + 1/2) / (n + 1) in place of p, so that a
+    interval is taken at that size. Both terms use (n p + 1/2) / (n + 1) instead of p, so that a
     stratum in which all or nothing was won still counts as uncertain. With one stratum the result
     is `wilson`; strata of weight 0 have no influence.
 

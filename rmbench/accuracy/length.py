@@ -74,7 +74,7 @@ class LengthBias:
     bins: tuple[LengthBin, ...]
 
     @property
-    def tells(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether the odds of winning differ by which response is longer, within subsets."""
         return self.odds is not None and not self.odds.low <= 1.0 <= self.odds.high
 

@@ -132,7 +132,7 @@ def mcnemar(won: int, lost: int) -> float:
     Raises:
         ValueError: a count is negative.
 
-    Source: Q. McNemar (1947), Psychometrika 12:153-157, with the binomial distribution in place of
+    Source: Q. McNemar (1947), Psychometrika 12:153-157, with the binomial distribution instead of
     its normal approximation.
     """
     if won < 0 or lost < 0:

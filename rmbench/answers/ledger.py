@@ -152,7 +152,7 @@ class RunLedger:
             self._cache.put_rows("replies", self._keys.replies, replies)
 
     def forget(self) -> None:
-        """Forget all answers, in memory and on disk: what follows is asked anew."""
+        """Forget all answers, in memory and on disk: what follows is asked again."""
         if self._cache is not None and self._keys is not None:
             self._cache.forget(self._keys.answers)
         self._rewards.fill(np.nan)

@@ -86,7 +86,7 @@ def read_judgements(path: Path, *, reduce: str = "min") -> Judgements:
                 item = _read_line(f"{file}, line {number}", line)
                 if found.setdefault(item.id, item) is not item:
                     raise ResultError(
-                        f'{file}, line {number}: "{item.id}" stands in an earlier line too;'
+                        f'{file}, line {number}: "{item.id}" is in an earlier line too;'
                         " run it again"
                     )
     except OSError as error:
@@ -125,7 +125,7 @@ def _read_plain(file: Path) -> Judgements | None:
         lines = content.splitlines()
         keys = [b'"id":', b'"chosen":', b'"rejected":']
         keys += [b'"cluster":'] if b'"cluster":' in content else []
-        # Every line needs all keys, so that no key stands twice where there are no more of it.
+        # Every line needs all keys, so that no key appears twice where there are no more of it.
         if {content.count(key) for key in keys} != {len(lines)}:
             return None
         items = _plain_lines().validate_json(b"[" + b",".join(lines) + b"]")

@@ -21,7 +21,7 @@ Orders = Literal["both", "once"]
 
 @dataclass(frozen=True, slots=True)
 class Conversations:
-    """A feed's conversations, read anew at each iteration: a scorer may go through them twice."""
+    """A feed's conversations, read again at each iteration: a scorer may go through them twice."""
 
     feed: Feed
 

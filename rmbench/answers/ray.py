@@ -2,7 +2,7 @@
 
 Ray places, retries and restarts. What can never be placed, Ray would wait for; what is not there,
 it would look for; both are refused here. What dies with a worker or a node is tried again by Ray;
-what a user can mend is not.
+what a user can fix is not.
 """
 
 import contextlib

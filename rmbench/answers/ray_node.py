@@ -1,6 +1,6 @@
 """What runs on the nodes of a Ray cluster: one model is opened, asked, and its answers sent back.
 
-A node owns nothing: suites, kept answers, checks and records are the driver's. What a user can mend
+A node owns nothing: suites, kept answers, checks and records are the driver's. What a user can fix
 comes back as a ``Refusal`` rather than as an exception, so that Ray does not try it again.
 """
 
@@ -71,7 +71,7 @@ class Answered(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What a user can mend, and where it was found."""
+    """What a user can fix, and where it was found."""
 
     message: str
     node: str

@@ -46,7 +46,7 @@ def check_values(stated: Any) -> list[Check]:
         found = wrong[0] if wrong else None
     if found is None:
         return []
-    remedy = "mend config.json, or take it from where the model came from"
+    remedy = "fix config.json, or copy it from the original model"
     return [Check(name="configuration", status=REFUSED, seen=found, remedy=remedy)]
 
 
@@ -166,9 +166,8 @@ def check_depth(config: Any, stored: Stored) -> Check:
         return Check(
             name=name,
             status=REFUSED,
-            seen=f"config.json means {layers:,}, the weights have {deepest}",
-            remedy="mend num_hidden_layers in config.json, or take it from where the model came"
-            " from",
+            seen=f"config.json implies {layers:,}, the weights have {deepest}",
+            remedy="fix num_hidden_layers in config.json, or copy it from the original model",
         )
     return Check(name=name, status=OK, seen=str(layers))
 

@@ -67,7 +67,7 @@ class TextAnswer(NamedTuple):
 
 
 class Child:
-    """One such process. It takes a job at a time; after a failure of its own it is started anew."""
+    """One such process. It takes a job at a time; after a failure it is restarted."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None

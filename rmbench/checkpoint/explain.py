@@ -49,9 +49,9 @@ _INSTALL: Final = re.compile(r"pip install (?:-U |--upgrade )?[\"'`]?([A-Za-z][\
 # A part of tokenizer.json that this release of tokenizers has not, in the words of its reader.
 _UNKNOWN_PART: Final = ("untagged enum", "unknown variant", "unknown field", "missing field")
 _WHERE_MENDED: Final = {
-    "configuration": "mend config.json, or take it from where the model came from",
-    "tokenizer": "mend the tokenizer's files, or take them from where the model came from",
-    "model": "mend config.json, or take the model's files from where they came",
+    "configuration": "fix config.json, or copy it from the original model",
+    "tokenizer": "fix the tokenizer's files, or copy them from the original model",
+    "model": "fix config.json, or copy the model's files again",
 }
 
 
@@ -137,7 +137,7 @@ def _remedy(what: str, error: BaseException, text: str) -> str:
 
 
 def _whole_text(error: BaseException | None) -> str:
-    """Return what an error and those behind it say; transformers 4 words some of them anew."""
+    """Return what an error and those behind it say; transformers 4 words some differently."""
     texts = []
     while error is not None:
         texts.append(str(error))

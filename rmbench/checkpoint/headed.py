@@ -63,8 +63,8 @@ def _with_found_head(checkpoint: Checkpoint, stored: Stored, dtype: str) -> Any:
     if found is None:
         raise ScorerError(
             f"{checkpoint.place}: the weights of {type(skeleton).__name__}, which config.json"
-            " means, are not among those of the files; mend config.json, or take it from where"
-            " the model came from"
+            " means, are not among those of the files; fix config.json, or copy it from the"
+            " original model"
         )
     layers, homes = _choose(checkpoint, stored, found)
     backbone, loading = from_pretrained(
@@ -267,7 +267,7 @@ def _check_rows(
     if abs(truth - reward) > CAUSAL * max(size, 1e-3):
         raise ScorerError(
             f"{checkpoint.place}: the rows of lm_head give {reward:.4g} where the model's own"
-            f" logits give {truth:.4g}: it caps or scales them behind the product, which a reader"
+            f" logits give {truth:.4g}: it caps or scales them after the product, which a reader"
             " cannot state"
         )
 

@@ -86,8 +86,8 @@ def check_size(checkpoint: Checkpoint, stored: Stored, skeleton: Any) -> None:
     meant += sum(buffer.numel() for buffer in skeleton.buffers())
     if meant > 2 * stored.size + MOST_SPARE:
         raise ScorerError(
-            f"{checkpoint.place}: config.json means {meant:,} weights where the files hold"
-            f" {stored.size:,}; mend config.json, or take it from where the model came from"
+            f"{checkpoint.place}: config.json implies {meant:,} weights where the files hold"
+            f" {stored.size:,}; fix config.json, or copy it from the original model"
         )
 
 
@@ -161,7 +161,7 @@ def check_loading(loading: Mapping[str, Any], place: str) -> None:
         finding = _misshapen(min(loading["mismatched_keys"], key=str))
     elif unused:
         raise ScorerError(
-            f"{place}: the checkpoint has {some(unused)}, which the model that config.json means"
+            f"{place}: the checkpoint has {some(unused)}, which the model that config.json implies"
             f" has no use for; {_why_unused(unused)}"
         )
     else:
@@ -174,9 +174,9 @@ def check_loading(loading: Mapping[str, Any], place: str) -> None:
 
 def _misshapen(item: Any) -> str:
     if isinstance(item, str):  # transformers 4 keeps the shapes to itself
-        return f"has {item} in another shape than config.json means"
+        return f"has {item} in another shape than config.json implies"
     key, found, expected = item[:3]
-    return f"has {key} in shape {tuple(found)} where config.json means {tuple(expected)}"
+    return f"has {key} in shape {tuple(found)} where config.json implies {tuple(expected)}"
 
 
 def _why_unused(unused: list[str]) -> str:
@@ -184,11 +184,11 @@ def _why_unused(unused: list[str]) -> str:
     if any("lora_" in name for name in unused):
         return "it is an adapter that was never merged: merge it (merge_and_unload of peft)"
     if any(name.startswith(("module.", "_orig_mod.")) for name in unused):
-        return "save it anew from the model itself, not from its wrapper (module., _orig_mod.)"
+        return "save it again from the model itself, not from its wrapper (module., _orig_mod.)"
     if all(re.search(r"\.\d+\.", name) for name in unused):
         return (
-            "its rewards would be another model's: mend config.json (number of layers, biases,"
-            " norms), or take it from where the model came from"
+            "its rewards would be another model's: fix config.json (number of layers, biases,"
+            " norms), or copy it from the original model"
         )
     return (
         "its rewards would be another model's: it needs the class, or the code, that it was"

@@ -12,7 +12,7 @@ from rmbench.engine.scoring import Engine
 __all__ = ["check_head", "check_place", "check_vocabulary", "count_embeddings"]
 
 PAINTED: Final = 8
-"""Pad tokens behind a conversation, to see whether they move the token that is read."""
+"""Pad tokens after a conversation, to see whether they move the token that is read."""
 
 
 def check_place(engine: Engine, tokenizer: Any, ids: Sequence[int]) -> Check:

@@ -25,8 +25,8 @@ class ModelOptions(Options):
     )  # it moves the identity
     dtype: Literal["auto", "bfloat16", "float16", "float32", "cascade"] = option(
         "auto",
-        help="auto: bfloat16 on CUDA, else float32. cascade: half precision, then float32 for all"
-        " that it could decide otherwise.",
+        help="auto: bfloat16 on CUDA, else float32. cascade: half precision, then float32 where"
+        " that could change who wins.",
         flag=True,
     )
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", flag=True, moves="nothing")

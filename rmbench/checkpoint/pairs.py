@@ -72,7 +72,7 @@ def load_pair_encoder(checkpoint: Checkpoint) -> PairEncoder:
     if len(layers) != LAYERS or layers[0].inputs != width or layers[0].outputs != layers[1].inputs:
         shown = ", ".join(layer.shown for layer in layers) or "none"
         raise ScorerError(
-            f"{place}: a pair encoder has two linear layers behind the backbone, the first on"
+            f"{place}: a pair encoder has two linear layers after the backbone, the first on"
             f" {width} inputs; its weights have {shown}"
         )
     device = choose_device(options.device)

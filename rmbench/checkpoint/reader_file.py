@@ -27,7 +27,7 @@ class Reader(TomlTable):
         rows: weight of each of the head's outputs that counts, by its number.
         tokens: likewise by the token, for ``lm_head``.
         place: the token that is read, counted from the end: -1 is the last one.
-        append: a text put behind every conversation, as the tokens that it stands for.
+        append: a text appended to every conversation, as the tokens that it stands for.
         sign: -1 where lower is better.
         file: the safetensors file beside the weights that holds the head.
         backbone: transformers' model type of the decoder, where config.json names one of its own.

@@ -61,8 +61,8 @@ class SpanEncoder:
     ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ScorerError(
-                "its tokenizer does not tell where in a text a token stands; save it anew as a fast"
-                " one (tokenizer.json)"
+                "its tokenizer does not tell where in a text a token stands; save it again as a"
+                " fast one (tokenizer.json)"
             )
         self.tokenizer = tokenizer
         self.template = template

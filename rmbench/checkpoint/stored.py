@@ -211,7 +211,7 @@ def _damaged(file: Path, error: BaseException) -> ScorerError:
 
 
 def is_pointer(file: Path) -> bool:
-    """Return whether a file is what Git writes in place of a large file that was not fetched."""
+    """Return whether a file is what Git writes instead of a large file that was not fetched."""
     try:
         with file.open("rb") as stream:
             return stream.read(len(_POINTER)) == _POINTER
@@ -220,7 +220,7 @@ def is_pointer(file: Path) -> bool:
 
 
 def refuse_pointers(folder: Path) -> None:
-    """Refuse a folder in which Git LFS left a pointer in place of a file of the model.
+    """Refuse a folder in which Git LFS left a pointer instead of a file of the model.
 
     Raises:
         ScorerError: there is one.

@@ -153,7 +153,7 @@ def check_bos(ids: Sequence[int], template: Template, tokenizer: Any) -> Check:
             name=name,
             status=REFUSED,
             seen=f"{count} times at the beginning",
-            remedy="--bos always keeps one, --bos never none; or mend the template",
+            remedy="--bos always keeps one, --bos never none; or fix the template",
         )
     plain = token_ids([_QUESTION], tokenizer, add_special=True)[0]
     if not count and plain.size and plain[0] == bos and template.strip_bos is None:

@@ -25,15 +25,15 @@ MOST_COMPARED: Final = 32
 """So many of a run's conversations are compared, spread over its first few thousand."""
 _REMEDY: Final = (
     'if the model was trained with tokenizer.json as it stands, write "tokenizer_class":'
-    ' "PreTrainedTokenizerFast" in tokenizer_config.json; else save the tokenizer that it was'
-    " trained with anew"
+    ' "PreTrainedTokenizerFast" in tokenizer_config.json; else save again the tokenizer that'
+    " it was trained with"
 )
 
 
 def check_tokenizer(tokenizer: Any, template: Template, folder: Path, *, place: str) -> Check:
     """Refuse a tokenizer that gives other ids than the file beside the weights describes.
 
-    transformers may build a class anew around its own rules of splitting, whatever tokenizer.json
+    transformers may rebuild a class around its own rules of splitting, whatever tokenizer.json
     says.
 
     Args:

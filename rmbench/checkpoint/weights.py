@@ -125,7 +125,7 @@ def refuse_headless(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> No
 
 
 def _all_rows(checkpoint: Checkpoint, stored: Stored) -> Mapping[str, tuple[int, ...]]:
-    """Return the shapes of all weights, those that an adapter brings in place of the base's."""
+    """Return the shapes of all weights, those that an adapter brings instead of the base's."""
     wrapper = stored.wrapper
     shapes = {name.removeprefix(wrapper): tensor.shape for name, tensor in stored.tensors.items()}
     return shapes if checkpoint.adapter is None else shapes | head_rows(checkpoint.adapter)
@@ -175,7 +175,7 @@ def is_headed(checkpoint: Checkpoint, stored: Stored, skeleton: Any) -> bool:
             raise ScorerError(
                 f"{checkpoint.place}: its weights are named from within a wrapper of training"
                 f" ({stored.wrapper}), which transformers 4 cannot read; use transformers 5, or"
-                " save it anew from the model itself"
+                " save it again from the model itself"
             )
         return not is_named
     if not stored.tensors or is_named:

@@ -167,7 +167,7 @@ def told(conversations: Sequence[Conversation], template: Template | None) -> It
         name = conversations[failure.number].name
         if failure.stage == "template" and template is not None:
             raise ScorerError(
-                f"{name}: {template.title} fails: {failure.finding}; mend it, or give another with"
+                f"{name}: {template.title} fails: {failure.finding}; fix it, or give another with"
                 " --template FILE"
             ) from None
         raise ScorerError(
@@ -266,7 +266,7 @@ class Way:
 
 def _own_failure(name: str, title: str, error: BaseException) -> ScorerError:
     finding = " ".join(str(error).split()) or type(error).__name__
-    return ScorerError(f"{name}: {title} fails: {finding}; mend it, or give another")
+    return ScorerError(f"{name}: {title} fails: {finding}; fix it, or give another")
 
 
 def _joined(conversation: Conversation) -> str:

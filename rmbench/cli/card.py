@@ -15,7 +15,7 @@ __all__ = ["card"]
     "--into",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     metavar="FILE",
-    help="Merge into this card; nothing else of it changes.",
+    help="Merge into this card; nothing else in it changes.",
 )
 @SUITE_FILE
 def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> None:

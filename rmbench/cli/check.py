@@ -47,13 +47,13 @@ def gate_options(command: Callable[..., None]) -> Callable[..., None]:
         "--max-drop",
         type=click.FloatRange(min=0.0),
         metavar="POINTS",
-        help="Fail too when a section or average loses more, whatever the chance.",
+        help="Also fail when a section or average loses more than this, significant or not.",
     )
     margin = click.option(
         "--margin",
         type=click.FloatRange(min=0.0),
         metavar="POINTS",
-        help="Pass only where a loss of so much is ruled out; exit code 3 when the data cannot"
+        help="Pass only if a loss of this much is ruled out; exit code 3 when the data cannot"
         " tell.",
     )
     across = click.option(

@@ -18,7 +18,7 @@ __all__ = ["import_"]
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--suite", "name", required=True, metavar="SUITE", help="What was scored.")
-@click.option("--model", metavar="ID", help="The model, if the file does not say; or one of it.")
+@click.option("--model", metavar="ID", help="The model, if the file names none; or one of several.")
 @click.option("--data", metavar="PATH", help="Rows of the suite; ids and texts are then checked.")
 @OUTPUT
 @FORMAT
@@ -43,7 +43,7 @@ def import_(
         results, failed = _import_file(file, suite, (model, data), output), 0
         _print_each(results, suite, fmt)
     if data is None:
-        note(f"ids were not compared with {suite.name}'s; --data PATH does so")
+        note(f"ids were not checked against {suite.name}; add --data PATH to do so")
     if failed:
         raise SystemExit(2)
 

@@ -47,7 +47,7 @@ __all__ = ["run"]
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="SWEEP",
-    help="A TOML file of models and suites, in place of --model and --suite; see docs/scale.md.",
+    help="A TOML file of models and suites, instead of --model and --suite; see docs/scale.md.",
 )
 @DATA
 @OUTPUT
@@ -73,7 +73,7 @@ __all__ = ["run"]
 )
 @CACHE
 @NO_PROGRESS
-@click.option("--no-cache", is_flag=True, help="Ask everything anew, and keep no answer.")
+@click.option("--no-cache", is_flag=True, help="Ask everything again and keep no answers.")
 @click.option(
     "--check",
     "baseline",
@@ -266,7 +266,7 @@ def open_rows(rows: str, part: "Part | None", suites: Sequence[str] = ()) -> lis
     if suites:
         raise click.UsageError("ROWS are a suite of their own; leave --suite out")
     suite, _, reading = recognise(rows)
-    note(f"{reading}; not so? see `rmbench suites new`")
+    note(f"{reading}; if that is wrong, see `rmbench suites new`")
     return [open_part(suite, data=rows if Path(rows).exists() else None, part=part)]
 
 

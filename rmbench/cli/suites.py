@@ -125,10 +125,11 @@ def check(file: str, data: str | None, rows: bool) -> None:
     suite = load_suite(file)
     click.echo(f"{file}: a suite called {suite.name}, version {suite.version}")
     if data is None and not rows:
-        click.echo("its rows were not read; --rows or --data PATH does so")
+        click.echo("rows not read; add --rows or --data PATH to check them")
         return
     feed = open_feed(suite, data=path_of(data, suite.name))
+    total = counted(len(feed.contents.ids), "comparisons")
     subsets = counted(len(set(feed.contents.subsets)), "subsets")
-    click.echo(f"its rows are as it says, in {subsets}; these lines in [source] pin them:\n")
+    click.echo(f"valid: {total}, {subsets}; these lines in [source] pin the rows:\n")
     click.echo(f"comparisons = {len(feed.contents.ids)}")
     click.echo(f'sha256 = "{feed.contents.sha256}"')

@@ -21,7 +21,7 @@ __all__ = [
     "check_rewards",
     "suite_of",
     "title_of",
-    "told_unpaired",
+    "unpaired_note",
     "with_clusters",
     "with_means",
 ]
@@ -141,7 +141,7 @@ def check_comparable(old: Result, new: Result) -> list[str]:
         raise ResultError(f"{both}: scored {parts[0]} and {parts[1]}; run both whole")
     before, after = (item.suite.get("sha256") for item in (old, new))
     if before is None or after is None:
-        return ["the texts that were scored are not recorded for both; nothing compares them"]
+        return ["it is not recorded which texts were scored, so that they cannot be compared"]
     if before != after:
         raise ResultError(
             f"{both}: the texts differ (sha256 {str(before)[:7]} and {str(after)[:7]}); run both on"
@@ -200,7 +200,7 @@ def _shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def told_unpaired(old: Result, new: Result) -> str:
+def unpaired_note(old: Result, new: Result) -> str:
     """Return the line on a test that has to do without the comparisons of a result."""
     lacking = [item for item in (old, new) if not item.rewards]
     lost = [item for item in lacking if item.source == "measured"]

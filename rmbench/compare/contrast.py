@@ -13,7 +13,7 @@ from rmbench.compare.comparable import (
     changed_settings,
     check_comparable,
     check_rewards,
-    told_unpaired,
+    unpaired_note,
     with_clusters,
     with_means,
 )
@@ -98,7 +98,7 @@ def compare(old: Result, new: Result, suite: Suite) -> Contrast:
         if clusters_of(old, new) is None and not has_distinct(old, new):
             notes.append(UNKNOWN_CLUSTERS)
     else:
-        notes.append(told_unpaired(old, new))
+        notes.append(unpaired_note(old, new))
         verdicts = unpaired_verdicts(old, new, suite)
     return Contrast(
         old=old,

@@ -134,6 +134,6 @@ def _signed_sums(shares: Floats) -> Iterator[Floats]:
     generator = np.random.default_rng(_SEED)
     chunk = max(100, min(_CHUNK, _NUMBERS_AT_ONCE // len(kinds)))
     while True:
-        # Of m equal rows a binomial number goes up: one draw in place of m.
+        # Of m equal rows a binomial number goes up: one draw instead of m.
         ups = generator.binomial(counts, 0.5, size=(chunk, len(kinds)))
         yield (2.0 * ups - counts) @ kinds

@@ -228,7 +228,7 @@ def unpaired_difference(new: Strata, old: Strata, *, weights: npt.ArrayLike) -> 
 
     Source: R. G. Newcombe (1998), Interval estimation for the difference between independent
     proportions, Statistics in Medicine 17:873-890, method 10, for the interval, with the limits of
-    `weighted_interval` in place of Wilson's (G. Y. Zou, A. Donner (2008), Statistics in Medicine
+    `weighted_interval` instead of Wilson's (G. Y. Zou, A. Donner (2008), Statistics in Medicine
     27:1693-1702); W. G. Cochran (1954), Some methods for strengthening the common chi-square tests,
     Biometrics 10:417-451, for the z test, which with one stratum is the pooled two-sample z test.
     """

@@ -78,7 +78,7 @@ def _match(old: Result, new: Result, suite: Suite) -> tuple[_Pairs, int]:
         names=names,
         subsets=subsets[both],
         sides={cells: (one[both], two[both]) for cells, (one, two) in sides.items()},
-        # Numbered anew, since those of a record may be of any size.
+        # Numbered again, since those of a record may be of any size.
         clusters=None if clusters is None else np.unique(clusters[both], return_inverse=True)[1],
     )
     return pairs, int((np.isnan(first) != np.isnan(second)).sum())

@@ -58,7 +58,7 @@ class Reading(Protocol):
         backbone: what gives the last hidden states; None where they cannot be had.
         reads_states: whether ``places`` and ``values`` read them; else only the model's own forward
             gives values.
-        heads: linear layers behind the backbone whose products are worth float32.
+        heads: linear layers after the backbone whose products are worth float32.
         is_batched: whether the model's own forward gives the values of a padded batch.
     """
 

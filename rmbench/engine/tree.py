@@ -225,7 +225,7 @@ def _parts(row: PackedRow, chunk: slice, like: torch.Tensor, window: int | None)
 def _mask(depth: int, size: int, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
     """Return what queries behind so many keys may see of them and of each other.
 
-    Ready to be added: of booleans, every layer would have to make such a mask anew.
+    Ready to be added: of booleans, every layer would have to make such a mask again.
     """
     if window is None or window >= depth + size:
         if not depth:

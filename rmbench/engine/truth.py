@@ -31,7 +31,7 @@ BEGINNINGS: Final = 8
 
 # How a model of others says, on the sample, that it does not go a way (one without a pad token
 # refuses batches, say). The lone forward has worked by then, so nothing is hidden.
-_UNTRODDEN: Final = (
+_WAY_FAILS: Final = (
     UnsupportedAttentionError,
     RuntimeError,
     ValueError,
@@ -173,7 +173,7 @@ def _head(
             for begun, part in _beginnings(ask, state):
                 found = ways.read(begun, part) - ways.read_by_model(begun, part)
                 largest = max(largest, _largest(found))
-    except _UNTRODDEN as error:
+    except _WAY_FAILS as error:
         _pass_on(error)
         return float("inf")
     return largest
@@ -193,7 +193,7 @@ def _padding(
         for ask, own, state in zip(sample, values, states, strict=True):
             padded = np.concatenate([state, 2 * state, -2 * state])
             largest = max(largest, _largest(ways.read_by_model(ask, padded) - own))
-    except _UNTRODDEN as error:
+    except _WAY_FAILS as error:
         _pass_on(error)
         return 0.0  # it takes more than hidden states from its backbone; batches tell
     return largest
@@ -217,7 +217,7 @@ def try_way(ways: Ways, way: str, unit: Unit, asks: Sequence[Ask], truth: Truth)
     try:
         with _watched(ways.reading.backbone if watches else None) as seen:
             values = ways.start(way, unit, asks).get()
-    except _UNTRODDEN as error:
+    except _WAY_FAILS as error:
         _pass_on(error)
         return Trial(differences=[float("inf")])
     places = [unit.indices.index(number) for number in truth.numbers]

@@ -1,7 +1,7 @@
 """One process for each device: the parent plans and keeps, all of them compute.
 
 The parent has a model of its own, which proves the way, gives the truth, and computes as well. Each
-other process loads the model anew, and counts only once it agrees with the parent, bit for bit, on
+other process loads the model again, and counts only once it agrees with the parent, bit for bit, on
 two sequences of the run. Units go out longest first, to whoever is free; what a unit's values are
 does not depend on who computed it. A process that dies is replaced, and its units are done again.
 """
@@ -173,7 +173,7 @@ class Workers:
             yield unit, found
 
     def _replace(self, item: _Process, way: str, asks: Sequence[Ask]) -> None:
-        """Start a process anew and give it again what the dead one had."""
+        """Restart a process and give it again what the dead one had."""
         item.deaths += 1
         self.replaced += 1
         if item.deaths > DEATHS:

@@ -1,4 +1,4 @@
-"""Does a record contradict itself? Its numbers are computed anew from its own counts."""
+"""Does a record contradict itself? Its numbers are computed again from its own counts."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -79,7 +79,7 @@ class FailedCallError(Exception):
 class Caller:
     """Sends JSON to one server and returns its JSON; may be used from many threads.
 
-    ``faults`` counts what went wrong by kind, whether or not another try mended it.
+    ``faults`` counts what went wrong by kind, whether or not another try fixed it.
     """
 
     def __init__(self, url: str, options: CallOptions) -> None:

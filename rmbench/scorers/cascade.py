@@ -299,7 +299,7 @@ class _Kept:
             found = {} if text is None else json.loads(text)
             return {str(name): float(value) for name, value in found.items()}
         except (ValueError, TypeError, AttributeError):
-            return {}  # of another form: computed anew
+            return {}  # of another form: computed again
 
     def add(self, precision: str, rewards: Mapping[int, float]) -> None:
         """Keep rewards of a precision beside those of the other."""

@@ -80,7 +80,7 @@ class Chat(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what is open; the next question opens it anew."""
+        """Let go of what is open; the next question opens it again."""
 
 
 class ServerChat:
@@ -104,7 +104,7 @@ class ServerChat:
         return parse_completion(self.caller.post(PATH, body))
 
     def faults(self) -> Mapping[str, int]:
-        """Return the faults of all calls so far, those that another try mended included."""
+        """Return the faults of all calls so far, those that another try fixed included."""
         return dict(self.caller.faults)
 
     def finish(self) -> None:

@@ -121,7 +121,7 @@ class Classifier:
         rewards = _by_question(encoded, scoring)
         answers = {i: reward for i, reward in enumerate(rewards) if reward is not None}
         if checked["contradicted"]:
-            ledger.record(answers)  # in place of those that were contradicted
+            ledger.record(answers)  # instead of those that were contradicted
         else:
             inputs.record_rest(answers)
         facts = Facts(
@@ -140,7 +140,7 @@ class Classifier:
         return count_embeddings(self.engine.model)
 
     def _until_sound(self, encoded: Encoded, scoring: Scoring) -> tuple[Scoring, dict[str, Any]]:
-        """Check some comparisons alone; where they contradict, score all anew in a slower way.
+        """Check some comparisons alone; where they contradict, score all again in a slower way.
 
         Returns:
             The scoring that stands, and for the audit what the check said of it and which ways it

@@ -179,7 +179,7 @@ class PointwiseScorer(Protocol):
     def score(self, conversations: Iterable[Conversation], ledger: Ledger) -> Facts:
         """Record one answer per conversation, but for those named in ``Facts.unanswered``.
 
-        Conversations may be iterated more than once; each time they are read anew.
+        Conversations may be iterated more than once; each time they are read again.
         """
 
 

@@ -97,7 +97,7 @@ def _check_alone(answers: Mapping[int, Answer], alone: Mapping[int, Answer]) -> 
     seen = f"the first comparison's answers are {max(moved, default=0.0):.2g} apart"
     if max(moved, default=0.0) <= 1e-2:
         return Check(name=name, status=OK, seen=seen)
-    remedy = "answers hang on what is asked besides; repeat runs before comparing them"
+    remedy = "answers depend on what else is asked; repeat runs before comparing them"
     return Check(name=name, status=WARNING, seen=seen, remedy=remedy)
 
 

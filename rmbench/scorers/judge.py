@@ -1,6 +1,6 @@
 """Generative judges: a model that is asked in words which response is better, or how good one is.
 
-Its replies are kept in the ledger as they come, sample by sample; answers are read from them anew
+Its replies are kept in the ledger as they come, sample by sample; answers are read from them again
 in each run. So reading them otherwise costs no call, and a run that was killed asks only for what
 is missing. A reply that cannot be read, was cut off, was refused, or never came is counted as what
 it is, and is no answer.
@@ -71,7 +71,7 @@ class JudgeOptions(CallOptions):
     )
     verdict: str | None = option(
         None,
-        help="Another file, whose [verdict] says how replies are read; kept ones are read anew.",
+        help="Another file, whose [verdict] says how replies are read; kept ones are read again.",
         moves="reading",
         metavar="FILE",
     )

@@ -110,7 +110,7 @@ def parse_judge(content: bytes, place: str) -> JudgeFile:
     """
     if len(content) > MAX_BYTES:
         raise ScorerError(f"{place}: larger than {MAX_BYTES} bytes; is it a judge's file?")
-    with enclosed(lambda error: ScorerError(f"{place}: no TOML: {error}; mend it there")):
+    with enclosed(lambda error: ScorerError(f"{place}: no TOML: {error}; fix it there")):
         table = tomllib.loads(content.decode())
     try:
         judge = JudgeFile(**table, sha256=hashlib.sha256(content).hexdigest())
@@ -178,5 +178,5 @@ def _render(text: str, variables: dict[str, Any], place: str) -> str:
         return write_text(text, variables)
     except Failure as failure:
         raise ScorerError(
-            f"{place}: the judge's text fails: {failure.finding}; mend its file"
+            f"{place}: the judge's text fails: {failure.finding}; fix its file"
         ) from None

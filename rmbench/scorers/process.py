@@ -38,7 +38,7 @@ class ProcessOptions(OpenedOptions):
         "\\n\\n", help="What stands between two steps of a response; \\n is a new line."
     )
     mark: str | None = option(
-        None, help="The token that the model wants behind each step, such as <extra_0>."
+        None, help="The token that the model wants after each step, such as <extra_0>."
     )
     tokens: str | None = option(
         None, help="Of a language model: the tokens for a good and a bad step, such as +,-."

@@ -19,7 +19,7 @@ __all__ = ["KIND", "RecordedOptions", "RecordedScorer", "models_of", "open_recor
 class RecordedOptions(Options):
     """Options of recorded scores."""
 
-    model: str | None = option(None, help="The model, if the file does not say; or one of it.")
+    model: str | None = option(None, help="The model, if the file names none; or one of several.")
 
 
 class RecordedScorer:
@@ -115,7 +115,7 @@ def scores_by(
             raise DataError(f'{row.place}: no scores of "{key or "one model"}", as line 1 has')
         for other in row.scores.keys() - rows[0].scores.keys():
             raise DataError(
-                f'{row.place}: scores of "{other or "one model"}", which line 1 has not; give all'
+                f'{row.place}: scores of "{other or "one model"}", which line 1 lacks; give all'
                 " lines scores of the same models"
             )
         found[identity] = row.scores[key]

@@ -93,7 +93,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     """Return RewardBench's result JSON; None for a file of another kind.
 
     Raises:
-        ResultError: a key stands twice in it.
+        ResultError: a key appears twice in it.
     """
     content = _whole(path)
     is_summary = isinstance(content, dict) and "accuracy" in content and "num_prompts" in content
@@ -148,7 +148,7 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _trusted(rows: list[dict[str, Any]]) -> list[str | None]:
-    """Return the ids of rows, mended where they repeat; all None where that has not one reading."""
+    """Return the ids of rows, continued where they repeat; all None where that is ambiguous."""
     places: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         places.setdefault(str(row["subset"]), []).append(number)

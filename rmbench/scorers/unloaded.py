@@ -50,7 +50,7 @@ class Unloaded:
 
     @property
     def identity(self) -> Identity | None:
-        """What tells this model and its options from every other, read from its files anew.
+        """What tells this model and its options from every other, read from its files again.
 
         Raises:
             ScorerError: the Hub has no such model, or gives none.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rmbench.accuracy.analysis import OddsRatio, Sureness
+from rmbench.accuracy.analysis import Confidence, OddsRatio
 from rmbench.accuracy.intervals import wilson
 from rmbench.result.record import Result
 from rmbench.suite.definition import Suite
@@ -19,7 +19,7 @@ def analysis_notes(result: Result) -> list[str]:
     """
     found = None if result.is_rule else result.analyses
     notes = []
-    if found is not None and found.length is not None and found.length.tells:
+    if found is not None and found.length is not None and found.length.is_notable:
         longer, shorter, odds = found.length.longer, found.length.shorter, found.length.odds
         assert longer is not None and shorter is not None and odds is not None, "else none is told"
         notes.append(
@@ -28,17 +28,17 @@ def analysis_notes(result: Result) -> list[str]:
             f" (n {shorter.n:,}); within subsets the odds of winning are {odds_text(odds)} times as"
             " high where it is longer"
         )
-    if found is not None and found.calibration is not None and found.calibration.tells:
-        notes.append(_sureness_note(found.calibration))
+    if found is not None and found.calibration is not None and found.calibration.is_notable:
+        notes.append(_confidence_note(found.calibration))
     return notes
 
 
-def _sureness_note(item: Sureness) -> str:
+def _confidence_note(item: Confidence) -> str:
     assert item.confidence is not None and item.right is not None, "else nothing is told"
     low, high = wilson(item.right * (item.n - item.ties), item.n - item.ties)
     word = "overconfident" if item.confidence > high else "underconfident"
     if low <= item.confidence <= high:
-        word = "margins promise other shares than come true"
+        word = "miscalibrated"
     ties = f"; {counted(item.ties, 'ties')} left out" if item.ties else ""
     return (
         f"calibration: {word}: mean confidence {100 * item.confidence:.1f} %, accuracy"
@@ -70,7 +70,7 @@ AUDIT_WORDS: Final = {
 }
 
 
-CURE: Final = dict.fromkeys(("bfloat16", "float16"), " (--dtype cascade ends them as float32 does)")
+CURE: Final = dict.fromkeys(("bfloat16", "float16"), " (--dtype cascade decides as float32 does)")
 
 
 LEFT_OUT: Final = {
@@ -153,7 +153,7 @@ def _way_notes(audit: Mapping[str, Any]) -> list[str]:
             found.append(f"batching {way} refused: {difference:.2g} from the lone forward")
     for way, difference in (audit.get("contradicted") or {}).items():
         found.append(
-            f"all scored anew: rewards of the way {way} were {difference:.2g} from the lone forward"
+            f"all scored again: rewards of {way} were {difference:.2g} from the lone forward"
         )
     return found
 
@@ -167,7 +167,7 @@ def _cascade_notes(audit: Mapping[str, Any]) -> list[str]:
     return [
         f"{item['again']:,} of {counted(item['comparisons'], 'comparisons')}"
         f" ({percent(item['share'])} %) scored again in {item['exact']}{within};"
-        f" {item['fast']} had decided {item['turned']:,} of them otherwise"
+        f" {item['fast']} decided {item['turned']:,} of them differently"
     ]
 
 
@@ -181,5 +181,6 @@ def _recheck_notes(audit: Mapping[str, Any], dtype: str) -> list[str]:
         item = audit.get(key) or {}
         if item.get("flipped"):
             cure = "" if key == "exact" else CURE.get(dtype, "")
-            found.append(f"{item['flipped']} of {item['comparisons']} {words} end otherwise{cure}")
+            seen = f"{item['flipped']} of {item['comparisons']} {words} end differently"
+            found.append(seen + cure)
     return found

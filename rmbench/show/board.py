@@ -19,11 +19,11 @@ __all__ = ["RANKING", "UNRANKED", "Board", "BoardRow", "Column", "build_boards"]
 RANKING = (
     "rank: the places that a row can have among these, at 95 % for all together: results are tested"
     " against each other, on the same comparisons where both have rewards; rows whose places begin"
-    " with 1 are not told apart from the best"
+    " with 1 cannot be told apart from the best"
 )
 
 
-UNRANKED = "no rank: of none of these is it known how many comparisons stand behind its number"
+UNRANKED = "no rank: none of these says how many comparisons its number is based on"
 
 
 APART = "rules (length, random and the like) are baselines, which have no rank"

@@ -61,7 +61,7 @@ def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> 
     averages = sorted(averages, key=lambda item: item.name != contrast.suite.headline)
     rows = [*averages, *sections, *(contrast.level("subset") if subsets else ())]
     hidden = 0 if subsets else len(contrast.level("subset"))
-    more = [f"{counted(hidden, 'subsets')} more with --subsets"] if hidden else []
+    more = [f"{hidden} more subset{'s' * (hidden > 1)}: --subsets"] if hidden else []
     columns = ["", "A %", "B %", "B - A", "95 % interval", "p", "p adjusted"]
     columns += ["detectable", "won", "lost", "mark"]
     return Table(
@@ -72,9 +72,9 @@ def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> 
         notes=[
             *more,
             f"mark at p adjusted <= {alpha:g}: + B is better, - worse, blank neither, x not"
-            " comparable; p: two-sided, of this row alone; p adjusted: for the other rows of its"
-            f" family, which are sections with averages, and subsets; {contrast.suite.headline},"
-            " which ranks, stands alone",
+            " comparable; p: two-sided, for this row alone; p adjusted: for the other rows of"
+            f" its family (sections and averages, or subsets); {contrast.suite.headline}, the"
+            " headline, is not adjusted",
             "detectable: the smallest difference in points that p alone finds 8 times out of 10;"
             " won, lost: comparisons that earn more, less credit in B; intervals are not adjusted"
             " and need not agree with p to the last digit",

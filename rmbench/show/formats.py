@@ -91,7 +91,7 @@ def _body(table: Table, style: _Style) -> str:
 
 
 def _with_rules(text: str) -> str:
-    r"""Return a LaTeX table with the rules of booktabs in place of its three \hline."""
+    r"""Return a LaTeX table with the rules of booktabs instead of its three \hline."""
     rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
     return "\n".join(next(rules) if line == r"\hline" else line for line in text.split("\n"))
 

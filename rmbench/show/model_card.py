@@ -167,7 +167,7 @@ def _load(matter: str, path: Path) -> dict[str, Any]:
 
     def refusal(error: BaseException) -> ResultError:
         finding = " ".join(str(error).split()) or type(error).__name__
-        return ResultError(f"{path}: the front matter is not YAML: {finding}; mend it")
+        return ResultError(f"{path}: the front matter is not YAML: {finding}; fix it")
 
     if len(matter) > MAX_CHARACTERS:
         raise ResultError(
@@ -182,7 +182,7 @@ def _load(matter: str, path: Path) -> dict[str, Any]:
             )
         content = yaml.load(matter, Loader=loader)
     if not isinstance(content, dict | None):
-        raise ResultError(f"{path}: the front matter holds no keys; mend it")
+        raise ResultError(f"{path}: the front matter holds no keys; fix it")
     return content or {}
 
 
@@ -202,7 +202,7 @@ def _existing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     index = content.get(KEY) or []
     entries = index if isinstance(index, list) else [None]
     if len(entries) > 1 or not all(_is_sound(entry) for entry in entries):
-        raise ResultError(f"{path}: {KEY} must be a list with one model and its results; mend it")
+        raise ResultError(f"{path}: {KEY} must be a list with one model and its results; fix it")
     return next((dict(entry) for entry in entries if entry is not None), {})
 
 

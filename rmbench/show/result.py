@@ -95,14 +95,14 @@ def _meanings(suite: Suite, result: Result) -> list[str]:
 def _unlike_wins(suite: Suite, result: Result) -> list[str]:
     """Say where the accuracy is not what was won and tied, and why; of ties the audit tells."""
     tie = suite.credit.credit_of_tie if suite.credit.rule == "pair" else 0.0
-    why = "its parts weigh other than by their comparisons"
+    why = "the parts are weighted differently"
     if not suite.credit.rules <= {"pair"}:
-        why = "comparisons can earn a part of the credit"
+        why = "a comparison can earn part of the credit"
     notes = []
     for name, item in (*result.sections.items(), *result.averages.items()):
         wins, n = item.wins or 0, item.n or 0
         if n and percent((wins + tie * (item.ties or 0)) / n) != percent(item.accuracy):
-            notes.append(f"{name}: {wins:,} won of {n:,} are {percent(wins / n)} %; {why}")
+            notes.append(f"{name}: {wins:,} of {n:,} won is {percent(wins / n)} %, but {why}")
     return notes
 
 
@@ -111,10 +111,10 @@ def _weightings(suite: Suite, result: Result) -> list[str]:
     notes = []
     for section in suite.sections:
         found = [
-            f"{name} {weight:g}"
+            f"{name} is weighted as {weight:g} comparisons"
             for name, weight in section.weights.items()
             if name in result.subsets and result.subsets[name].n != weight
         ]
         if found and section.name in result.sections:
-            notes.append(f"{section.name}: the suite weighs {', '.join(found)}")
+            notes.append(f"{section.name}: {', '.join(found)}")
     return notes

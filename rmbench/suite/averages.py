@@ -140,9 +140,7 @@ class Credit(TomlTable):
                 " may be the best, or take another rule"
             )
         if self.rule == "styles" and {chosen, rejected} != {len(self.styles)}:
-            return (
-                f'rule "styles" needs {len(self.styles)} of each, one in each style; mend the row'
-            )
+            return f'rule "styles" needs {len(self.styles)} of each, one in each style; fix the row'
         return None
 
     @property

@@ -47,7 +47,7 @@ def open_choices(place: str, *, prompt: str | None = None, responses: str | None
         responses: the column of the candidates, a list of texts or of lists of messages; likewise.
 
     Raises:
-        DataError: a row lacks one of them, has fewer than two candidates, or an id stands twice.
+        DataError: a row lacks one of them, has fewer than two candidates, or an id appears twice.
     """
     path = Path(place)
     if not path.exists():
@@ -66,7 +66,7 @@ def open_choices(place: str, *, prompt: str | None = None, responses: str | None
         names = names or (_column(row, prompt, _PROMPTS), _column(row, responses, _RESPONSES))
         item = _read(row, number, names)
         if item.id in held:
-            raise DataError(f'{row.place}: id "{item.id}" stands in an earlier row too; rename one')
+            raise DataError(f'{row.place}: id "{item.id}" is in an earlier row too; rename one')
         held[item.id] = item
     if not held:
         raise DataError(f"{place}: no rows; give a file that has some")
@@ -122,9 +122,7 @@ def _contents(items: tuple[Comparison, ...]) -> Contents:
         try:
             digest.update(item.canonical())
         except UnicodeEncodeError:
-            raise DataError(
-                f'"{item.id}": text with half a surrogate pair; mend the text'
-            ) from None
+            raise DataError(f'"{item.id}": text with half a surrogate pair; fix the text') from None
     return Contents(
         ids=[item.id for item in items],
         subsets=[""] * len(items),

@@ -67,7 +67,7 @@ def read_comparisons(
 class _Reader:
     """What is kept from one row to the next.
 
-    The shape is chosen anew for each file, whose rows have one mapping of where they are.
+    The shape is chosen again for each file, whose rows have one mapping of where they are.
     """
 
     suite: Suite
@@ -93,7 +93,7 @@ class _Reader:
             try:
                 line = comparison.canonical()
             except UnicodeEncodeError:
-                finding = "text with half a surrogate pair; mend the text"
+                finding = "text with half a surrogate pair; fix the text"
                 raise DataError(f"{row.place}: {finding}") from None
             cluster = self._cluster(shape, row, subset, line)
             yield Read(comparison, line, _is_even(shape, row), cluster)

@@ -79,7 +79,7 @@ class Source(TomlTable):
     @classmethod
     def _check_digest(cls, digest: str | None) -> str | None:
         if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
-            raise ValueError("{key} is not 64 lower-case hexadecimal digits; mend it")
+            raise ValueError("{key} is not 64 lower-case hexadecimal digits; fix it")
         return digest
 
     @field_validator("data_dirs", "configs", "splits")

@@ -85,7 +85,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """A suite's checked comparisons; iterating reads them anew, so that none stays in memory.
+    """A suite's checked comparisons; iterating reads them again, so that none stays in memory.
 
     ``indices`` is None for the whole suite, else the rows of a partial run, ascending; ``sample``
     says how they were chosen, see ``Part``. Those that are ``held`` are not read again. ``probe``
@@ -334,7 +334,7 @@ def _duplicate(suite: Suite, rows: Rows, identity: str) -> str:
         if found > 1:
             place = row.place
             break
-    return f'{place}: id "{identity}" stands in an earlier row too; ids must be unique'
+    return f'{place}: id "{identity}" is in an earlier row too; ids must be unique'
 
 
 # --- the suite against its data ------------------------------------------------------------------

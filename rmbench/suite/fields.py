@@ -67,7 +67,7 @@ def number_of(row: Row, name: str) -> float | None:
         number = math.nan
     if math.isnan(number):
         raise DataError(
-            f'{row.place}: column "{name}" is no number; [columns] names it as a score: mend it,'
+            f'{row.place}: column "{name}" is no number; [columns] names it as a score: fix it,'
             " or take it out of [columns]"
         )
     return number

@@ -139,7 +139,7 @@ def _parse(text: bytes, place: str) -> Any:
         raise DataError(f"{place}: JSON nested too deeply; a row has three levels") from None
     except ValueError as error:
         several = str(error).startswith("Extra data: line 2 ")
-        remedy = "if each line is a row, call the file .jsonl" if several else "mend the file"
+        remedy = "if each line is a row, call the file .jsonl" if several else "fix the file"
         if text.lstrip().startswith(b"[") and text.rstrip() in (b"[", b"[{"):
             remedy = "if the file is one list of rows, call it .json"
         raise DataError(f"{place}: not JSON: {error}; {remedy}") from None
@@ -217,7 +217,7 @@ def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{name}, row {number + 1}: not UTF-8: {error}; convert the file") from None
     except csv.Error as error:
-        raise DataError(f"{name}, row {number + 1}: not CSV: {error}; mend the file") from None
+        raise DataError(f"{name}, row {number + 1}: not CSV: {error}; fix the file") from None
 
 
 _NAMED: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}

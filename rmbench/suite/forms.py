@@ -125,7 +125,7 @@ def _candidates(shape: Columns, row: Row) -> list[str]:
     names = shape.candidate_columns()
     values = value_of(row, names[0]) if shape.n is None else [value_of(row, n) for n in names]
     if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
-        raise DataError(f'{row.place}: column "{shape.candidates}" must hold texts; mend the row')
+        raise DataError(f'{row.place}: column "{shape.candidates}" must hold texts; fix the row')
     return values
 
 
@@ -137,7 +137,7 @@ def _marks(row: Row, name: str, count: int) -> list[bool]:
     if not is_list or len(values) != count:
         raise DataError(
             f'{row.place}: column "{name}" must be a list of true and false, one for each of'
-            f" {count} candidates; mend the row"
+            f" {count} candidates; fix the row"
         )
     return [bool(value) for value in values]
 
@@ -150,7 +150,7 @@ def _pairs(row: Row, name: str, count: int) -> list[tuple[int, int]]:
     ):
         raise DataError(
             f'{row.place}: column "{name}" must be a list of pairs of numbers from 0 to'
-            f" {count - 1}; mend the row"
+            f" {count - 1}; fix the row"
         )
     return [(pair[0], pair[1]) for pair in pairs]
 
@@ -171,7 +171,7 @@ def read_steps(shape: Columns, row: Row) -> Steps:
     name = str(shape.steps)
     steps = value_of(row, name)
     if not isinstance(steps, list) or not steps or not all(isinstance(s, str) for s in steps):
-        raise DataError(f'{row.place}: column "{name}" must be a list of texts; mend the row')
+        raise DataError(f'{row.place}: column "{name}" must be a list of texts; fix the row')
     return Steps(tuple(steps), tuple(i for i in _faulty(shape, row) if i < len(steps)))
 
 
@@ -184,7 +184,7 @@ def _faulty(shape: Columns, row: Row) -> list[int]:
     if all(type(number) is int and number >= 1 for number in numbers):
         return sorted({number - 1 for number in numbers})
     wanted = "a number from -1 on" if shape.first_error else "a list of numbers from 1 on"
-    raise DataError(f'{row.place}: column "{name}" must be {wanted}; mend the row')
+    raise DataError(f'{row.place}: column "{name}" must be {wanted}; fix the row')
 
 
 def place_of(row: Row, origin: str) -> str:

@@ -115,7 +115,7 @@ def _turn(item: Mapping[str, Any], place: str) -> Message:
             " column as messages with role and content"
         )
     if not isinstance(text, str):
-        raise DataError(f"{place}: a ShareGPT turn without a text in value; mend the row")
+        raise DataError(f"{place}: a ShareGPT turn without a text in value; fix the row")
     return Message(_SHAREGPT[speaker], text)
 
 

@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows of a source, read anew at each iteration.
+    """The rows of a source, read again at each iteration.
 
     ``origin`` says where from; ``revision`` is the Hub's commit, None for local files.
     """

@@ -59,7 +59,7 @@ def open_rows(suite: Suite, *, data: str | None = None) -> Rows:
         if _exists(Path(path)):  # which datasets would read in its place, without a word
             raise DataError(
                 f"{path}: the working directory has something of this name, which would be read"
-                " in place of the Hub's data set; work in another directory, or pass"
+                " instead of the Hub's data set; work in another directory, or pass"
                 f" --data {suite.name}=PATH"
             )
     return open_hub(suite)

@@ -115,7 +115,7 @@ class Preferred(TomlTable):
             raise ValueError("labels need one column, and first and second; name them")
         labels = [(type(label), label) for label in (*self.first, *self.second, *self.even)]
         if len(set(labels)) < len(labels):
-            raise ValueError("a label stands twice among first, second and even; name it once")
+            raise ValueError("a label appears twice among first, second and even; name it once")
         return self
 
 

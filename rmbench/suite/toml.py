@@ -76,7 +76,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}: not UTF-8: {error}; convert the file") from None
     except ValueError as error:  # not only TOMLDecodeError: also a number of 5,000 digits
-        raise SuiteError(f"{path}: not TOML: {error}; mend the syntax") from None
+        raise SuiteError(f"{path}: not TOML: {error}; fix the syntax") from None
     except RecursionError:
         raise SuiteError(f"{path}: nested too deeply; a suite file has two levels") from None
 

@@ -12,7 +12,7 @@ from rmbench.accuracy.analysis import ending
 from rmbench.result.record import Result
 from rmbench.show.audit import AUDIT_WORDS, audit_notes
 from rmbench.show.report.accuracy_figure import ANCHOR_MARKERS, BarRow, accuracy_bars
-from rmbench.show.report.behind import calibration_part, has_calibration, length_part
+from rmbench.show.report.analyses import calibration_part, has_calibration, length_part
 from rmbench.show.report.curve_figures import MARKERS
 from rmbench.show.report.margin_figure import RidgeRow, margin_ridges
 from rmbench.show.report.material import Material, Scores

@@ -6,9 +6,9 @@ from typing import Any, Final
 from rmbench.accuracy.analysis import (
     LengthBias,
     OddsRatio,
+    confidence_of,
     length_bias,
     margin_calibration,
-    sureness,
 )
 from rmbench.answers.judgements import Judgements
 from rmbench.show.audit import odds_text
@@ -102,7 +102,7 @@ def calibration_part(material: Material, names: Sequence[str]) -> dict[str, Any]
         for name, scores in zip(names, material.scores, strict=True)
         if _promises(scores)
         for margins in [Judgements.of(scores.result.rewards).best_margins()]
-        for found, sure in [(margin_calibration(margins), sureness(margins))]
+        for found, sure in [(margin_calibration(margins), confidence_of(margins))]
         if found is not None and sure is not None
     ]
     items = [found for _, _, found, _ in known]
