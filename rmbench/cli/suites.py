@@ -52,6 +52,7 @@ def show(name: str) -> None:
 @suites.command()
 @click.argument("rows", metavar="ROWS")
 @click.option(
+    "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
