@@ -12,7 +12,7 @@ from rmbench.scorers.recorded import RecordedScorer, models_of, scores_by
 from rmbench.scorers.score_formats import ScoreSides
 from rmbench.scorers.score_rows import ScoreRow, read_score_rows, read_summary
 from rmbench.suite.definition import Suite
-from rmbench.suite.feed import Contents, Feed, open_feed
+from rmbench.suite.feed import Contents, Feed, open_feed, part_of
 from rmbench.suite.unread import feed_without_texts
 from rmbench.wording import counted
 
@@ -49,6 +49,7 @@ def import_results(
     rows = list(read_score_rows(path))
     if not rows:
         raise ResultError(f"{path}: empty; it needs a line per comparison")
+    suite = _suite_of(rows, suite) if feed is None else feed.suite
     identities = _identities(rows, suite, feed)
     results = []
     for key, name in models_of(path, rows, model).items():
@@ -56,6 +57,13 @@ def import_results(
         scorer = RecordedScorer(path, name, scores)
         results.append(evaluate_feed(_feed_of(path, scores, suite, feed), scorer))
     return results
+
+
+def _suite_of(rows: Sequence[ScoreRow], suite: Suite) -> Suite:
+    """Return the suite, or the one of its parts that the rows are all of."""
+    if not suite.source.parts or any(row.identity is None for row in rows):
+        return suite
+    return part_of(suite, [_subset(row) for row in rows])
 
 
 # --- the comparisons that were scored ------------------------------------------------------------
@@ -84,6 +92,8 @@ def _feed_of(path: Path, scores: Mapping[str, ScoreSides], suite: Suite, feed: F
             f" {suite.name} has 1 and 1"
         )
     named = [(name, _subset_of(name, suite)) for name in scores]
+    if len(named) == total:
+        suite = suite.resolved([subset for _, subset in named])
     return feed_without_texts(suite, named, sides, origin=path.name)
 
 

@@ -15,7 +15,7 @@ from rmbench.answers.judgements import Judgement
 from rmbench.api import evaluate
 from rmbench.cli import main
 from rmbench.compare.contrast import compare
-from rmbench.errors import DataError, ResultError
+from rmbench.errors import DataError, ResultError, SuiteError
 from rmbench.importing import import_results
 from rmbench.result.record import Result
 from rmbench.result.store import read_result, write_result
@@ -545,7 +545,7 @@ def test_judgebench_outputs_of_reward_models_are_read(tmp_path: Path) -> None:
     found = result.sections["GPT-4o Knowledge"]
     assert (found.n, found.wins, found.ties) == (3, 1, 1)
     path.write_text(json.dumps(lines[0] | {"judgments": []}))
-    with pytest.raises(DataError, match="no scores of two responses in judgments"):
+    with pytest.raises(DataError, match="no scores and no decisions"):
         import_results(path, load_suite("judgebench"))
 
 
@@ -568,3 +568,97 @@ def test_a_folder_is_imported_and_a_broken_file_stops_no_other(
         "org/strong",
         "org/weak",
     ]
+
+
+def judgebench_rows(count: int, model: str, **more: Any) -> list[dict[str, Any]]:
+    """Return made-up rows in JudgeBench's columns."""
+    sources = ["mmlu-pro-law", "livebench-reasoning", "livebench-math", "livecodebench"]
+    return [
+        {
+            "pair_id": f"{model}{number}",
+            "original_id": number,
+            "source": sources[number % 4],
+            "question": f"question {number}",
+            "response_model": model,
+            "response_A": "short",
+            "response_B": "a longer answer",
+            "label": ("A>B", "B>A")[number % 5 == 0],
+        }
+        | more
+        for number in range(count)
+    ]
+
+
+def test_a_half_of_judgebench_is_read_as_this_half(tmp_path: Path) -> None:
+    rows = judgebench_rows(350, "gpt-4o-2024-05-13")
+    name = "dataset=judgebench,response_model=gpt-4o-2024-05-13.jsonl"
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / name
+    write_lines(file, rows)
+    (tmp_path / "notes.jsonl").write_text('{"x": 1}\n')  # as outputs lie beside the data
+    for place in (file, tmp_path):
+        feed = open_feed(load_suite("judgebench"), data=str(place))
+        assert (feed.suite.name, len(feed.contents.ids)) == ("judgebench-gpt", 350)
+    rows += judgebench_rows(270, "claude-3-5-sonnet-20240620")
+    write_lines(file, rows)
+    assert open_feed(load_suite("judgebench"), data=str(tmp_path)).suite.name == "judgebench"
+    write_lines(file, rows[1:350])
+    with pytest.raises(SuiteError, match="349 comparisons where"):
+        open_feed(load_suite("judgebench"), data=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("decisions", "earned"),
+    [
+        (("A>B", "B>A"), 1.0),  # both games, the second in the other order
+        (("A>B", None), 1.0),
+        (("A>B", "A=B"), 1.0),
+        (("A>B", "A>B"), 0.0),  # the first shown won twice: no more for than against
+        (("B>A", "A>B"), 0.0),
+        ((None, None), 0.0),
+    ],
+)
+def test_a_judges_games_count_as_judgebenchs_authors_count_them(
+    decisions: tuple[str | None, ...], earned: float, tmp_path: Path
+) -> None:
+    games = [{"judgment": {"judge_model": "o1"}, "decision": word} for word in decisions]
+    rows = judgebench_rows(350, "gpt-4o-2024-05-13", judgments=games, label="A>B")
+    file = tmp_path / "outputs.jsonl"
+    write_lines(file, rows)
+    (result,) = import_results(file, load_suite("judgebench"))
+    assert (result.suite["name"], result.partial) == ("judgebench-gpt", None)
+    assert result.averages["pooled"].accuracy == earned
+    assert result.sections["Knowledge"].n == 88
+
+
+def test_rm_benchs_own_output_is_read(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": 1,  # which repeats across domains
+            "domain": domain,
+            "prompt": "p",
+            "chosen": ["a", "b", "c"],
+            "rejected": ["d", "e", "f"],
+            "score_chosen": [3.0, 2.0, 1.0],
+            "score_rejected": [0.0, 1.5, 2.5],
+        }
+        for domain in ("chat", "code", "math", "safety-refuse", "safety-response")
+    ]
+    file = tmp_path / "scores.json"
+    file.write_text(json.dumps(rows))
+    text = find_suite("rm-bench").read_text().replace("= 1327", "= 5")
+    (tmp_path / "rm-bench.toml").write_text(text)
+    (tmp_path / "total_dataset.json").write_text(json.dumps(rows))
+    (tmp_path / "chat_filtered.json").write_text(json.dumps(rows[:1]))
+    suite = load_suite(str(tmp_path / "rm-bench.toml"))
+    for data in (None, str(tmp_path)):
+        (result,) = import_results(file, suite, model="m", data=data)
+        # Chosen above rejected, by style: 111, 110, 100.
+        found = {name: item.accuracy for name, item in result.averages.items()}
+        assert found == pytest.approx(
+            {"hard": 2 / 3, "normal": 2 / 3, "easy": 2 / 3, "overall": 2 / 3}
+        )
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -195,8 +195,8 @@ BROKEN = {
     ),
     "an unknown key unlike any other": (
         demo(source='path = "p"\nzzz = 1'),
-        '[source]: unknown key "zzz"; known: comparisons, configs, data_dirs, empty, name, path,'
-        " paths, revision, sha256, split, splits, wanted",
+        '[source]: unknown key "zzz"; known: comparisons, configs, data_dirs, empty, files, name,'
+        " parts, path, paths, revision, sha256, split, splits, wanted",
     ),
     "an unknown table": (
         demo(rest="[credits]"),

@@ -1,10 +1,11 @@
 """What a row of another program's scores may look like: one entry of ``FORMATS`` for each form.
 
 * ``{"chosen": 1.5, "rejected": -0.5}``, numbers or lists of them; RewardBench writes
-  ``scores_chosen`` and ``scores_rejected``.
+  ``scores_chosen`` and ``scores_rejected``, RM-Bench ``score_chosen`` and ``score_rejected``.
 * ``{"scores": {"model": [1.5, -0.5]}}``: the chosen response first, for several models at once.
 * RewardBench 2: ``scores`` with those of the right answers first, and ``num_correct``.
-* JudgeBench's outputs of reward models: ``judgments`` with both scores of a pair, and its label.
+* JudgeBench's outputs: ``judgments`` with both scores of a pair, or a judge's two decisions, and
+  the label.
 
 A row names its comparison by ``uid``, or by ``id`` with an optional ``subset``; rows without either
 are taken in the order of the suite's data.
@@ -82,6 +83,12 @@ def _format_of(place: str, row: Fields) -> Format:
 # --- the forms -----------------------------------------------------------------------------------
 
 
+def _rm_bench_id(row: Fields) -> Any:
+    """Return RM-Bench's id, which repeats across its domains, with the domain before it."""
+    name, domain = row.get("uid", row.get("id")), row.get("domain")
+    return name if name is None or domain is None else f"{domain}/{name}"
+
+
 def _named_sides(chosen: str, rejected: str) -> Format:
     """Return the form with a key for each side."""
 
@@ -112,20 +119,33 @@ def _right_first(place: str, row: Fields) -> dict[str | None, ScoreSides]:
 
 
 def _judgebench(place: str, row: Fields) -> dict[str | None, ScoreSides]:
-    """Return the scores of JudgeBench's first game of a pair, A's before B's."""
-    try:
-        game = row["judgments"][0]["judgment"]
-        first, second = game["scores"]
-        name = game["judge_model"]
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise DataError(
-            f"{place}: no scores of two responses in judgments; only outputs of reward models have"
-            " them"
-        ) from None
+    """Return what JudgeBench's games of a pair gave: a reward model's scores, or a judge's wins.
+
+    A judge plays both orders; each side's score is the number of games it won, which is the
+    authors' rule: right where the labelled side won more. A reply without a verdict wins nothing.
+    """
     if row.get("label") not in ("A>B", "B>A"):
         raise DataError(f'{place}: label must be "A>B" or "B>A"')
-    sides = (first, second) if row["label"] == "A>B" else (second, first)
+    try:
+        games = row["judgments"]
+        name = next(game["judgment"]["judge_model"] for game in games if game is not None)
+        first = games[0]["judgment"].get("scores") if games[0] is not None else None
+        sides = _wins(games) if first is None else [first[0], first[1]]
+    except (KeyError, IndexError, TypeError, StopIteration):
+        raise DataError(
+            f"{place}: no scores and no decisions of two games in judgments; copy the file again"
+        ) from None
+    if row["label"] == "B>A":
+        sides.reverse()
     return {str(name): (_side(place, "scores", sides[0]), _side(place, "scores", sides[1]))}
+
+
+def _wins(games: list[Any]) -> list[int]:
+    """Return the games that A and B won; the second has them in the other order."""
+    decisions = [None if game is None else game["decision"] for game in games]
+    mirror = {"A>B": "B>A", "B>A": "A>B"}
+    true = [mirror.get(str(word)) if number else word for number, word in enumerate(decisions)]
+    return [true.count("A>B"), true.count("B>A")]
 
 
 def _judgebench_id(row: Fields) -> Any:
@@ -140,6 +160,7 @@ FORMATS: Final = (
     Format(lambda row: isinstance(row.get("scores"), list) and "num_correct" in row, _right_first),
     Format(lambda row: isinstance(row.get("scores"), dict) and bool(row["scores"]), _by_model),
     _named_sides("scores_chosen", "scores_rejected"),
+    _named_sides("score_chosen", "score_rejected")._replace(identity=_rm_bench_id),
     _named_sides("chosen", "rejected"),
 )
 _NONE: Final = Format(lambda _: True, lambda *_: {})

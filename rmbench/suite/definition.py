@@ -55,6 +55,9 @@ class Source(TomlTable):
         sha256: of the canonical comparisons, in order; None leaves it unchecked.
         empty: ``error`` refuses empty texts, ``keep`` scores and counts them.
         wanted: what a local copy must be, in one phrase, for who has no network.
+        parts: bundled suites of a part of these rows: a local copy with as many comparisons as one
+            of them is read as that suite.
+        files: names of files that are read alone where a local folder has them beside others.
     """
 
     path: str = ""
@@ -69,6 +72,8 @@ class Source(TomlTable):
     sha256: str | None = None
     empty: Literal["error", "keep"] = "error"
     wanted: str | None = None
+    parts: Texts = ()
+    files: Texts = ()
 
     @property
     def places(self) -> tuple[str, ...]:

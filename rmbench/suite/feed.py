@@ -4,7 +4,7 @@ import hashlib
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rmbench.errors import DataError, SuiteError, did_you_mean
+from rmbench.suite.catalogue import load_suite
 from rmbench.suite.columns import Read, has_empty_text, read_comparisons
 from rmbench.suite.comparison import Comparison, fingerprint
 from rmbench.suite.definition import Suite
 from rmbench.suite.probes import Probe, rewritten
 from rmbench.suite.rows import Rows, open_rows
 
-__all__ = ["Contents", "Feed", "Part", "open_feed", "open_rewritten"]
+__all__ = ["Contents", "Feed", "Part", "open_feed", "open_rewritten", "part_of"]
 
 SampleKind = Literal["quick"]
 
@@ -169,12 +170,26 @@ def open_feed(suite: Suite, *, data: str | None = None, limit: int | None = None
         raise SuiteError(f'suite "{suite.name}": limit = {limit}; it must be 1 or more')
     rows = open_rows(suite, data=data)
     contents = _scan(suite, rows)
-    suite = suite.resolved(contents.subsets)
+    suite = part_of(suite, contents.subsets).resolved(contents.subsets)
     _check_contents(suite, contents, rows.origin)
     feed, total = Feed(suite=suite, rows=rows, contents=contents), len(contents.ids)
     if limit is None or limit >= total:
         return feed
     return feed.only([i * total // limit for i in range(limit)])
+
+
+def part_of(suite: Suite, subsets: Collection[str]) -> Suite:
+    """Return the suite, or the one of its parts whose comparisons these are.
+
+    Args:
+        suite: what was asked for.
+        subsets: of every comparison that was found.
+    """
+    parts = () if len(subsets) == suite.source.comparisons else suite.source.parts
+    for part in map(load_suite, parts):
+        if part.source.comparisons == len(subsets) and all(map(part.is_named, set(subsets))):
+            return part
+    return suite
 
 
 def open_rewritten(feed: Feed, data: str) -> Feed:

@@ -92,6 +92,9 @@ def _find_parts(path: Path, source: Source) -> list[_Files]:
         if format_of(path) is None:
             raise DataError(f"{path}: unknown format; known: {', '.join(FORMATS)}, each also .gz")
         return [_Files(SourcePart(None, {}), path.parent, [path])]
+    own = [one for one in _data_files(path) if one.name.removesuffix(".gz") in source.files]
+    if own:
+        return [_Files(SourcePart(None, {}), path, own)]
     folders = [(SourcePart(None, {}), path)]
     for kind, names in axes_of(source).items():
         folders = [inner for outer in folders for inner in _below(*outer, kind, names)]
@@ -123,9 +126,13 @@ def _splits(part: SourcePart, folder: Path, source: Source) -> list[_Files]:
     missing = [split for split, chosen in found.items() if not chosen]
     if len(missing) == len(found):
         return [_Files(part, folder, paths)]
-    if missing:
+    if missing and not source.parts:
         raise DataError(f'{folder}: no file is named after the split "{missing[0]}"; add it')
-    return [_Files(_named(part, "split", split), folder, chosen) for split, chosen in found.items()]
+    return [
+        _Files(_named(part, "split", split), folder, chosen)
+        for split, chosen in found.items()
+        if chosen
+    ]
 
 
 def _named_after(split: str, paths: Sequence[Path], folder: Path) -> list[Path]:
