@@ -12,7 +12,10 @@ import pytest
 from rmbench.accuracy.aggregate import Summary, average_weights, section_weights, weighted_mean
 from rmbench.answers.judgements import Judgement, Judgements
 from rmbench.result.measured import recompute
+from rmbench.run import evaluate_feed
+from rmbench.scorers.registry import load_scorer
 from rmbench.suite.catalogue import load_suite
+from rmbench.suite.feed import open_feed
 
 MODELS = ("strong", "weak", "coarse", "flat", "exact", "judge")
 
@@ -241,3 +244,51 @@ def test_every_line_of_the_expected_numbers_has_its_test(test_data: Path) -> Non
     rows = list(lines(test_data / "suites_expected.jsonl.gz"))
     assert Counter(row["suite"] for row in rows) == WITNESSED
     assert len(rows) == 66
+
+
+def headline_of(suite: str, data: Path) -> float:
+    """Return what the rule ``length`` gets on rows in a suite's own columns."""
+    feed = open_feed(load_suite(suite), data=str(data))
+    result = evaluate_feed(feed, load_scorer("length"))
+    assert result.headline is not None
+    return result.headline.accuracy
+
+
+def test_m_rewardbench_is_the_mean_over_languages_of_four_sections(tmp_path: Path) -> None:
+    groups = load_suite("m-rewardbench").parts
+    assert groups is not None
+    subsets = [name for names in groups.groups.values() for name in names]
+    wrong = {("deu_Latn", "math-prm"), ("arb_Arab", "hep-go"), ("arb_Arab", "llmbar-natural")}
+    rows = [
+        {
+            "id": 0,
+            "language": language,
+            "subset": subset,
+            "prompt": f"{language} {subset}",
+            "chosen": "a" if (language, subset) in wrong else "longer",
+            "rejected": "abc",
+        }
+        for language in ("arb_Arab", "deu_Latn")
+        for subset in subsets
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # math-prm weighs 984 as the six code subsets do, llmbar-natural 100 of 456 hard comparisons.
+    german = (1 + 1 + 1 + 0.5) / 4
+    arabic = (1 + 356 / 456 + 1 + 1 - 164 / 1968) / 4
+    assert headline_of("m-rewardbench", file) == pytest.approx((german + arabic) / 2, abs=1e-12)
+
+
+def test_ppe_correctness_is_the_mean_of_five_over_sampled_pairs(tmp_path: Path) -> None:
+    names = load_suite("ppe-correctness").source.paths
+    for number, name in enumerate(names):
+        folder = tmp_path / name.rpartition("/")[2]
+        folder.mkdir()
+        # Right responses are the even ones; the longer of a pair is the later one.
+        pairs = [[0, 1]] * number + [[2, 1], [4, 3]]
+        row = {"question_id": "q", "prompt": "p", "model_name": "m"}
+        row |= {"scores": [i % 2 == 0 for i in range(32)], "sampled_conflict_pairs": pairs}
+        row |= {f"response_{i + 1}": "x" * (i + 1) for i in range(32)}
+        (folder / "train-00000-of-00001.jsonl").write_text(json.dumps(row) + "\n")
+    expected_mean = sum(2 / (2 + number) for number in range(5)) / 5
+    assert headline_of("ppe-correctness", tmp_path) == pytest.approx(expected_mean, abs=1e-12)

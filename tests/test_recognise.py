@@ -173,3 +173,12 @@ def test_rows_that_are_not_recognised_get_a_draft(tmp_path: Path) -> None:
     assert "there are question, good" in result.stdout
     assert 'prompt = "question"' in result.stdout
     assert "this is a draft" in result.stderr
+
+
+def test_empty_texts_of_own_rows_are_kept_and_counted(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = [{"prompt": "p", "chosen": "a", "rejected": word} for word in ("b", "", "c")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = recognise(str(file))
+    assert open_feed(found.suite, data=str(file)).contents.audit["empty"] == 1
+    assert found.content["source"]["empty"] == "keep"
