@@ -9,7 +9,7 @@ import json
 import shlex
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -687,8 +687,15 @@ def _apart(found: Any, row: Any, truth: Any) -> float:
         return max(moved)
     moved = []
     for side in ("chosen", "rejected"):
-        turns = ({"role": "user", "content": row["prompt"]},
-                 {"role": "assistant", "content": row[side]})  # fmt: skip
         (answer,) = found[side]
-        moved.append(float(np.abs(np.array(answer) - np.array(truth(turns))).max()))
+        expected = np.array(truth(conversation(row, side)))
+        moved.append(float(np.abs(np.array(answer) - expected).max()))
     return max(moved)
+
+
+def conversation(row: Mapping[str, str], side: str) -> Turns:
+    """Return prompt and one response of a row as messages."""
+    return (
+        {"role": "user", "content": row["prompt"]},
+        {"role": "assistant", "content": row[side]},
+    )

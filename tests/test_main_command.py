@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from families import ROWS as PAIRS
+from families import adapter, conversation
 from hub_server import Hub, serve
+
+from rmbench.checkpoint.adapter import combine
 
 TINY = Path(__file__).parent.parent / "rmbench" / "tiny"
 MODEL = "SultanR/SmolTulu-1.7b-RM"
@@ -298,3 +302,33 @@ def as_on_the_hub(row: dict[str, Any]) -> dict[str, Any]:
         "messages": sides["chosen"],
         **scores,
     }
+
+
+@pytest.mark.slow
+def test_an_adapter_is_scored_on_the_revision_of_its_base_that_it_states(
+    hub: Hub, machine: Machine, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    folder = tmp_path / "build" / "adapter"
+    truth = adapter(folder)
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    stated |= {"base_model_name_or_path": "org/base", "revision": "trained-on"}
+    (folder / "adapter_config.json").write_text(json.dumps(stated))
+    own = hub.add("models/org/adapter", folder)
+    base = hub.add("models/org/base", folder.parent / "base")
+    base.branches["trained-on"] = base.branches["main"]
+    base.branches["main"] = {"README.md": b"no model any more"}
+    (machine.home / "rows.jsonl").write_bytes(json_lines(list(PAIRS)))
+
+    words = ("run", "rows.jsonl", "--model", "org/adapter", "--device", "cpu")
+    machine.run(*words, "--output", "out")
+    (record,) = (machine.home / "out").rglob("*.json")
+    found = list(map(json.loads, record.with_suffix(".jsonl").read_text().splitlines()))
+    for row, line in zip(PAIRS, found, strict=True):
+        for side in ("chosen", "rejected"):
+            assert line[side] == pytest.approx([truth(conversation(row, side))], abs=1e-5)
+    both = combine(str(own.commit("main")), str(base.commit("trained-on")))
+    assert json.loads(record.read_text())["model"]["revision"] == both
+    del base.branches["trained-on"]
+    gone = last_line(machine.run(*words, "--output", "other", code=2))
+    assert "org/adapter: its base model: org/base: no such revision" in gone

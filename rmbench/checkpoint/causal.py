@@ -10,6 +10,8 @@ from rmbench.checkpoint.headed import load_headed
 from rmbench.checkpoint.hub import fetch_weights
 from rmbench.checkpoint.loading import check_loading, choose_class, from_pretrained
 from rmbench.checkpoint.opening import Checkpoint
+from rmbench.checkpoint.options import QUANTISED
+from rmbench.checkpoint.quantise import quantise
 from rmbench.checkpoint.stored import read_stored
 from rmbench.checkpoint.weights import choose_device, choose_dtype
 from rmbench.errors import ScorerError
@@ -118,7 +120,10 @@ def _with_head_for_steps(checkpoint: Checkpoint) -> Any:
             " -o tokens=GOOD,BAD"
         ) from None
     with foreign(checkpoint.place, "model"):
-        return Stepwise(network.backbone, network.reward_head).to(device).eval()
+        stepwise = Stepwise(network.backbone, network.reward_head).to(device).eval()
+    if options.dtype in QUANTISED:
+        quantise(stepwise, options.dtype, checkpoint.place)
+    return stepwise
 
 
 def _load(checkpoint: Checkpoint, loader: Any) -> Any:
@@ -133,4 +138,6 @@ def _load(checkpoint: Checkpoint, loader: Any) -> Any:
     if options.device_map is None:
         with foreign(checkpoint.place, "model"):
             network = network.to(device)
+    if options.dtype in QUANTISED:
+        quantise(network.eval(), options.dtype, checkpoint.place)
     return network.eval()

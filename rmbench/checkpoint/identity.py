@@ -175,21 +175,23 @@ def find_identity(model: str, options: ModelOptions, digest: Callable[[Path], st
     try:
         if not Path(where).is_dir():
             commit = find_commit(where, options.revision)
-            return _with_base(commit, snapshot(where, commit), digest)
+            return _with_base(commit, snapshot(where, commit), digest, place=where)
         if options.revision is not None:
             return None
-        return _with_base(digest_folder(Path(where), digest), Path(where), digest)
+        return _with_base(digest_folder(Path(where), digest), Path(where), digest, place=where)
     except OSError:
         return None
 
 
-def _with_base(revision: str, folder: Path, digest: Callable[[Path], str]) -> str | None:
+def _with_base(
+    revision: str, folder: Path, digest: Callable[[Path], str], *, place: str
+) -> str | None:
     """Return what identifies a model, and for an adapter its base too."""
-    adapter = read_adapter(folder, str(folder))
+    adapter = read_adapter(folder, place)
     if adapter is None:
         return revision
     try:
         base = find_identity(adapter.base, ModelOptions(revision=adapter.revision), digest)
     except ScorerError as error:
-        raise ScorerError(f"{folder}: its base model: {error}") from None
+        raise ScorerError(f"{place}: its base model: {error}") from None
     return None if base is None else combine(revision, base)

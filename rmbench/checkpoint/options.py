@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rmbench.options import Options, option
 
-__all__ = ["POOLING", "TINY", "ModelOptions"]
+__all__ = ["POOLING", "QUANTISED", "TINY", "ModelOptions"]
 
 TINY: Final = "tiny"
 Overflow = Literal["error", "truncate-left", "drop"]
@@ -14,6 +14,9 @@ Mark = Literal["model", "never", "always"]
 Pooling = Literal["model", "last", "first-eos"]
 Audit = Literal["sample", "exact"]
 Layers = Literal["auto", "together", "streamed"]
+Precision = Literal["auto", "bfloat16", "float16", "float32", "cascade", "int8", "int4", "fp8"]
+QUANTISED: Final = ("int8", "int4", "fp8")
+"""Precisions of weights alone; products are computed as ``auto`` says."""
 POOLING: Final[tuple[str, ...]] = get_args(Pooling)
 
 
@@ -23,10 +26,10 @@ class ModelOptions(Options):
     revision: str | None = option(
         None, help="Branch, tag or commit on the Hub.", flag=True, moves="nothing"
     )  # it moves the identity
-    dtype: Literal["auto", "bfloat16", "float16", "float32", "cascade"] = option(
+    dtype: Precision = option(
         "auto",
         help="auto: bfloat16 on CUDA, else float32. cascade: half precision, then float32 where"
-        " that could change who wins.",
+        " that could change who wins. int8, int4, fp8: the weights so, but for the head's.",
         flag=True,
     )
     device: str = option("auto", help="auto, cuda, cuda:1, mps or cpu.", flag=True, moves="nothing")

@@ -23,13 +23,22 @@ from rmbench.checkpoint.loading import (
 )
 from rmbench.checkpoint.network_findings import check_head, check_vocabulary
 from rmbench.checkpoint.opening import Checkpoint, limit_length, position_limit
+from rmbench.checkpoint.options import QUANTISED
 from rmbench.checkpoint.outputs import with_one_reward
+from rmbench.checkpoint.quantise import quantise
 from rmbench.checkpoint.stored import Stored, Tensor, read_stored
 from rmbench.checkpoint.streaming import is_to_stream, load_streamed
 from rmbench.checkpoint.text_findings import PROBE, encode_one
 from rmbench.errors import ScorerError
 
-__all__ = ["Loaded", "choose_device", "choose_dtype", "load_network", "load_weights"]
+__all__ = [
+    "Loaded",
+    "choose_device",
+    "choose_dtype",
+    "load_network",
+    "load_weights",
+    "name_precision",
+]
 
 OLD: Final = int(metadata.version("transformers").split(".")[0]) < 5
 """Release 4 reads weights under its own names for them alone."""
@@ -93,7 +102,7 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
         check_size(checkpoint, stored, skeleton)
         if checkpoint.adapter is None and is_headed(checkpoint, stored, skeleton):
             network = load_headed(checkpoint, stored, dtype=dtype)
-            return _placed(network, checkpoint, device), dtype
+            return _placed(network, checkpoint, device), name_precision(options.dtype, device)
         take_labels(checkpoint, _all_rows(checkpoint, stored), skeleton)
         if is_to_stream(checkpoint, stored, skeleton, dtype=dtype, device=device):
             return load_streamed(checkpoint, stored, dtype=dtype, device=device), dtype
@@ -103,7 +112,7 @@ def load_network(checkpoint: Checkpoint, stored: Stored) -> tuple[Any, str]:
         check_loading(loading, checkpoint.place)
     else:
         network = _adapted(network, loading, checkpoint, checkpoint.adapter)
-    return _placed(network, checkpoint, device), dtype
+    return _placed(network, checkpoint, device), name_precision(options.dtype, device)
 
 
 def refuse_headless(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
@@ -157,6 +166,8 @@ def _placed(network: Any, checkpoint: Checkpoint, device: torch.device) -> Any:
     if checkpoint.options.device_map is None:
         with foreign(checkpoint.place, "model"):
             network = network.to(device)
+    if checkpoint.options.dtype in QUANTISED:
+        quantise(network.eval(), checkpoint.options.dtype, checkpoint.place)
     return network.eval()
 
 
@@ -232,15 +243,20 @@ def check_labels(checkpoint: Checkpoint, network: Any) -> Check:
 def choose_dtype(choice: str, device: torch.device) -> str:
     """Return the dtype that ``auto`` means on a device, or the one that was chosen.
 
-    Of a cascade it is the fast one. NVIDIA's GPUs before compute capability 8 multiply float16
-    fast, and bfloat16 only in emulation.
+    Of a cascade it is the fast one; of quantised weights the one of their products. NVIDIA's GPUs
+    before compute capability 8 multiply float16 fast, and bfloat16 only in emulation.
     """
-    if choice not in ("auto", "cascade"):
+    if choice not in ("auto", "cascade", *QUANTISED):
         return choice
     if device.type != "cuda":
-        return "float32" if choice == "auto" else "bfloat16"
+        return "bfloat16" if choice == "cascade" else "float32"
     is_old = torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
     return "float16" if is_old else "bfloat16"
+
+
+def name_precision(choice: str, device: torch.device) -> str:
+    """Return what results call the precision: that of the weights, where they are quantised."""
+    return choice if choice in QUANTISED else choose_dtype(choice, device)
 
 
 def choose_device(choice: str) -> torch.device:

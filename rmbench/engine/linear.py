@@ -155,6 +155,7 @@ def _is_large(module: nn.Module) -> bool:
     return (
         type(module) is nn.Linear
         and "forward" not in vars(module)
+        and type(module.weight) is nn.Parameter  # no quantised one, which says float32 too
         and module.weight.dtype == torch.float32
         and module.weight.numel() >= SMALLEST
     )

@@ -24,7 +24,7 @@ from rmbench.checkpoint.identity import (
 from rmbench.checkpoint.machine import has_fast_bfloat16
 from rmbench.checkpoint.network_findings import check_place, count_embeddings
 from rmbench.checkpoint.opening import Checkpoint, open_checkpoint, refuse
-from rmbench.checkpoint.options import ModelOptions
+from rmbench.checkpoint.options import QUANTISED, ModelOptions
 from rmbench.checkpoint.outputs import turns_sign
 from rmbench.checkpoint.reader import EncodingAhead
 from rmbench.checkpoint.stored import refuse_empty
@@ -47,6 +47,8 @@ __all__ = ["Classifier", "Scored", "describe", "load_classifier", "note", "windo
 
 CALIBRATION_S: Final = 0.1
 HINT_S: Final = 60.0
+UNQUANTISED: Final = 32
+"""Conversations about so many of which the unquantised model scores too."""
 _log = logging.getLogger("rmbench")
 
 
@@ -125,7 +127,10 @@ class Classifier:
         else:
             inputs.record_rest(answers)
         facts = Facts(
-            audit=self._audit(encoded, scoring) | checked | self._exact(encoded, rewards),
+            audit=self._audit(encoded, scoring)
+            | checked
+            | self._exact(encoded, rewards)
+            | self._unquantised(encoded, rewards),
             timing={"load": self.load_seconds, "tokenise": ahead.seconds} | self._timing(scoring),
             environment=self.engine.environment(),
             unanswered=dict.fromkeys(inputs.dropped, "longer than the model's limit"),
@@ -154,7 +159,7 @@ class Classifier:
                 rewards,
                 lambda numbers: self.engine.score_alone(_kept(encoded, numbers)),
                 tolerance=scoring.proof.tolerance,
-                dtype=str(self.info.settings["dtype"]),
+                dtype=self._computed_in,
             )
             if not found.is_fault or scoring.way == "alone":
                 return scoring, {"rechecked": found.describe(), "contradicted": contradicted}
@@ -209,17 +214,37 @@ class Classifier:
         """Return what float32 says of all close comparisons, if that was asked for."""
         if self.options.audit != "exact":
             return {}
-        dtype = str(self.info.settings["dtype"])
+        dtype = self._computed_in
 
         def exactly(numbers: Sequence[int]) -> list[float]:
             engine = self.engine
-            if dtype != "float32":
+            if str(self.info.settings["dtype"]) != "float32":
                 options = self.options.changed(dtype="float32", audit="sample")
                 engine = load_classifier(self.checkpoint.model, options).engine
             return engine.score_alone(_kept(encoded, numbers))
 
         pairs = group(encoded.keys, rewards)
         return {"exact": recheck_exactly(pairs, rewards, exactly, dtype=dtype)}
+
+    @property
+    def _computed_in(self) -> str:
+        """The dtype of products, which quantised weights have too."""
+        return choose_dtype(self.options.dtype, self.engine.device)
+
+    def _unquantised(self, encoded: Encoded, rewards: Sequence[float | None]) -> dict[str, Any]:
+        """Return how far a sample's rewards are from the unquantised model's, where that fits."""
+        if self.options.dtype not in QUANTISED:
+            return {}
+        known = [i for i, reward in enumerate(rewards) if reward is not None]
+        numbers = known[:: max(1, len(known) // UNQUANTISED)]
+        options = self.options.changed(dtype="auto", audit="sample", workers=1)
+        try:
+            engine = load_classifier(self.checkpoint.model, options).engine
+            plain = engine.score_alone(_kept(encoded, numbers))
+        except ScorerError as error:  # it was loaded once: what is short now is memory
+            return {"quantised": {"compared": 0, "difference": None, "why": str(error)}}
+        moved = [abs((rewards[i] or 0.0) - x) for i, x in zip(numbers, plain, strict=True)]
+        return {"quantised": {"compared": len(moved), "difference": round(max(moved), 6)}}
 
 
 def _hint(info: ScorerInfo, scoring: Scoring, device: torch.device) -> None:

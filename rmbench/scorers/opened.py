@@ -24,7 +24,9 @@ class OpenedOptions(Options):
     """How a model is loaded and its texts are written; what else a classifier has is left out."""
 
     revision: str | None = same_option(ModelOptions, "revision")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = same_option(ModelOptions, "dtype")
+    dtype: Literal["auto", "bfloat16", "float16", "float32", "int8", "int4", "fp8"] = same_option(
+        ModelOptions, "dtype"
+    )
     device: str = same_option(ModelOptions, "device")
     device_map: Literal["auto"] | None = same_option(ModelOptions, "device_map")
     attention: str | None = same_option(ModelOptions, "attention")
@@ -75,10 +77,10 @@ class Opened:
 
     @property
     def dtype(self) -> str:
-        """What the weights are computed in."""
-        from rmbench.checkpoint.weights import choose_device, choose_dtype
+        """What the weights are in."""
+        from rmbench.checkpoint.weights import choose_device, name_precision
 
-        return choose_dtype(self.own_options.dtype, choose_device(self.own_options.device))
+        return name_precision(self.own_options.dtype, choose_device(self.own_options.device))
 
     def text_settings(self, max_length: int | None) -> dict[str, Any]:
         """Return what says how texts are written."""
