@@ -69,7 +69,8 @@ def _torchao(precision: str, place: str) -> tuple[Any, Any]:
     made: Mapping[str, Any] = {
         "int8": lambda: quantization.Int8WeightOnlyConfig(),
         "int4": lambda: quantization.IntxWeightOnlyConfig(
-            weight_dtype=getattr(torch, "int4"), granularity=granularity.PerGroup(GROUP)
+            weight_dtype=torch.int4,  # type: ignore[attr-defined]
+            granularity=granularity.PerGroup(GROUP),
         ),
         "fp8": lambda: quantization.Float8WeightOnlyConfig(),
     }
