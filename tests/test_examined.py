@@ -34,8 +34,8 @@ def test_a_judge_behind_a_server() -> None:
 def test_a_judge_that_says_nothing() -> None:
     with serving(lambda path, body: completion("I cannot say")) as server:
         code, out = doctor("judge:m", url=server.url)
-    assert code == 0
-    assert "16 of 16 have no answer: unreadable 16" in out
+    assert code == 2
+    assert "16 of 16 have no answer: unreadable (16)" in out
 
 
 def test_a_server_that_is_proven_and_one_that_is_not() -> None:

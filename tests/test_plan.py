@@ -1,12 +1,15 @@
 """What a run would cost: the figures are those of the issue tracker's independent count."""
 
+import json
 import os
 from pathlib import Path
 
 import models
 import pytest
 import torch
+import transformers
 from click.testing import CliRunner
+from families import ROWS, pair_encoder, policies
 
 from rmbench.answers.questions import Conversations
 from rmbench.checkpoint.options import ModelOptions
@@ -14,6 +17,7 @@ from rmbench.cli import main
 from rmbench.engine.rate import layer_weights, matrix_rate
 from rmbench.scorers import plan as planning
 from rmbench.scorers.plan import plan_scoring
+from rmbench.scorers.registry import load_kind
 from rmbench.suite.catalogue import load_suite
 from rmbench.suite.comparison import Conversation, Message
 from rmbench.suite.feed import open_feed
@@ -147,7 +151,38 @@ def test_the_command_loads_no_weights_and_writes_nothing(folder: Path, tmp_path:
         (folder / "elsewhere").rename(folder / "model.safetensors")
     assert outcome.exit_code == 0, outcome.output
     header, first, second = outcome.stdout.splitlines()
-    assert header == "suite,model,conversations,tokens,RewardBench's loop,sorted,shared,rows"
+    assert header == "suite,model,asked,tokens,RewardBench's loop,sorted,shared,rows"
     assert first.startswith(f"mini,{folder},480,")
     assert second == "mini,length,480,,,,,"
     assert not output.exists()
+
+
+def test_a_policy_and_its_reference_cost_twice_what_one_of_them_does(tmp_path: Path) -> None:
+    policies("reference")(tmp_path / "policy")
+    kind = load_kind("implicit")
+    assert kind.plan is not None
+    plans = {}
+    for reference in ("none:sum", str(tmp_path / "reference")):
+        options = kind.options(reference=reference, device="cpu")
+        plans[reference] = kind.plan(str(tmp_path / "policy"), options, PAIR, False)
+    one, both = plans.values()
+    assert one is not None
+    assert both is not None
+    assert one.shared < one.tokens
+    assert (both.tokens, both.shared, both.rows) == (2 * one.tokens, 2 * one.shared, 2 * one.rows)
+    assert both.conversations == one.conversations == len(PAIR)
+
+
+def test_a_pair_encoder_is_planned_for_each_order_alone(tmp_path: Path) -> None:
+    pair_encoder(tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    command = ["run", str(rows), "--model", f"pairwise:{tmp_path}", "--plan", "--format", "json"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["rows"]
+    words = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokens = [
+        3 + sum(len(words(text)["input_ids"]) for text in item.values()) for item in ROWS
+    ]  # and three marks
+    assert [row["asked"], row["tokens"], row["shared"]] == [4, 2 * sum(tokens), 2 * sum(tokens)]

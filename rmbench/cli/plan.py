@@ -8,6 +8,8 @@ import click
 from rmbench.cli.scorer_options import options_for
 
 if TYPE_CHECKING:
+    from rmbench.answers.questions import CandidateQuestions, Conversations
+    from rmbench.scorers.contract import Scorer
     from rmbench.scorers.plan import Plan
     from rmbench.show.table import Cell, Content
     from rmbench.suite.feed import Feed
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["print_plan"]
 
 TOKENS: Final = (
-    "tokens: of all conversations; the next three are computed by a loop in the data's order,",
-    "by batches of like length (both with padding), and with shared prefixes standing once;",
+    "asked: conversations, or responses side by side, in both orders; tokens: of all of them;",
+    "the next three are computed by a loop in the data's order, by batches of like length (both",
+    "with padding), and with shared prefixes standing once, by each model that is asked;",
     "the last two compute equal conversations once",
 )
 NOTHING: Final = ("no model's tokens are computed here, so there is nothing to plan",)
@@ -31,7 +34,6 @@ def print_plan(
     Raises:
         RmbenchError: a model cannot be planned for.
     """
-    from rmbench.answers.questions import Conversations
     from rmbench.scorers.registry import find_kind, load_kind
     from rmbench.show.formats import format_table
     from rmbench.show.table import Cell, Table
@@ -43,11 +45,10 @@ def print_plan(
         kind = load_kind(named.kind)
         options = options_for(kind, given)
         for feed in feeds:
-            cells = [Cell("count", None)] * len(COUNTS) + [Cell("seconds", None)] * estimate
-            if kind.plan is not None:
-                cells = _cells(kind.plan(named.name, options, Conversations(feed), estimate))
-            asked = Cell("count", feed.num_conversations)
-            rows.append([feed.suite.name, model, asked, *cells])
+            questions = _questions(kind.open(named.name, options), feed)
+            plan = kind.plan and kind.plan(named.name, options, questions, estimate)
+            asked = Cell("count", len(questions))
+            rows.append([feed.suite.name, model, asked, *_cells(plan, estimate)])
     counts = [*COUNTS, *(["seconds"] if estimate else [])]
     is_planned = any(cell != Cell("count", None) for row in rows for cell in row[3:4])
     notes = [line for feed in feeds for line in _smallest(feed)]
@@ -56,7 +57,7 @@ def print_plan(
     elif not estimate:
         notes.append("name a --device for an estimate of the seconds")
     notes = [*(TOKENS if is_planned else NOTHING), *notes]
-    columns = ["suite", "model", "conversations", *counts]
+    columns = ["suite", "model", "asked", *counts]
     click.echo(format_table(Table(title="Plan", columns=columns, rows=rows, notes=notes), fmt))
 
 
@@ -75,9 +76,20 @@ def _smallest(feed: "Feed") -> list[str]:
     ]
 
 
-def _cells(plan: "Plan") -> list["Cell"]:
+def _questions(scorer: "Scorer", feed: "Feed") -> "Conversations | CandidateQuestions":
+    """Return what a scorer is asked; its weights are not loaded."""
+    from rmbench.answers.questions import CandidateQuestions, Conversations
+    from rmbench.scorers.contract import is_listwise
+
+    if is_listwise(scorer):
+        return CandidateQuestions(feed, scorer.most, getattr(scorer, "orders", "both"))
+    return Conversations(feed)
+
+
+def _cells(plan: "Plan | None", estimate: bool) -> list["Cell"]:
     from rmbench.show.table import Cell
 
+    if plan is None:
+        return [Cell("count", None)] * len(COUNTS) + [Cell("seconds", None)] * estimate
     counts = [plan.tokens, plan.unsorted, plan.sorted, plan.shared, plan.rows]
-    seconds = [] if plan.seconds is None else [Cell("seconds", plan.seconds)]
-    return [Cell("count", count) for count in counts] + seconds
+    return [Cell("count", count) for count in counts] + [Cell("seconds", plan.seconds)] * estimate

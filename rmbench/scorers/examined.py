@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rmbench.checkpoint.findings import OK, WARNING, Check
+from rmbench.checkpoint.findings import OK, REFUSED, WARNING, Check
+from rmbench.errors import ScorerError
 from rmbench.scorers.contract import (
     Answer,
     Facts,
@@ -27,7 +28,12 @@ class Examined(NamedTuple):
 
 
 def examine_by_asking(
-    scorer: Scorer, sample: Sequence[Comparison], *, recognised: str, shown: str
+    scorer: Scorer,
+    sample: Sequence[Comparison],
+    *,
+    recognised: str,
+    shown: str,
+    known: Sequence[Check] = (),
 ) -> Examined:
     """Ask a scorer about a few comparisons, and once more about the first of them alone.
 
@@ -36,25 +42,34 @@ def examine_by_asking(
         sample: comparisons, at least one.
         recognised: what it is, and by what that was seen.
         shown: the first question as the scorer is given it.
+        known: what was found in its files.
 
-    Raises:
-        ScorerError: it cannot answer.
+    Returns:
+        The checks and the question; where it cannot answer a refused check says why.
     """
+    checks = [Check(name="kind", status=OK, seen=recognised), *known]
+    try:
+        return Examined([*checks, *_asked(scorer, sample)], shown)
+    except ScorerError as error:
+        seen, _, remedy = str(error).rpartition("; ")
+        refused = Check(name="asking", status=REFUSED, seen=seen or remedy, remedy=remedy)
+        return Examined([*checks, refused], shown)
+
+
+def _asked(scorer: Scorer, sample: Sequence[Comparison]) -> list[Check]:
     ledger = MemoryLedger()
     facts = _ask(scorer, sample, ledger)
     alone = MemoryLedger()
     _ask(scorer, sample[:1], alone)
     info = scorer.info
     settings = ", ".join(f"{k} {v}" for k, v in info.settings.items() if v is not None)
-    checks = [
-        Check(name="kind", status=OK, seen=recognised),
+    return [
         Check(name="answers", status=OK, seen=f"{info.gives}, on the scale {info.scale}"),
         Check(name="settings", status=OK, seen=settings),
         _check_unanswered(ledger, facts),
         _check_alone(ledger.answers, alone.answers),
         _check_sign(scorer, sample, ledger.answers),
     ]
-    return Examined(checks, shown)
 
 
 def _ask(scorer: Scorer, sample: Sequence[Comparison], ledger: MemoryLedger) -> Facts:
@@ -79,10 +94,10 @@ def _check_unanswered(ledger: MemoryLedger, facts: Facts) -> Check:
     if not facts.unanswered:
         return Check(name=name, status=OK, seen=f"all of {total} answered")
     reasons = Counter(facts.unanswered.values())
-    said = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    said = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
     return Check(
         name=name,
-        status=WARNING,
+        status=WARNING if ledger.answers else REFUSED,
         seen=f"{len(facts.unanswered)} of {total} have no answer: {said}",
         remedy="they are counted, and never scored; see what the scorer is shown below",
     )

@@ -31,6 +31,7 @@ from rmbench.suite.comparison import Comparison, Conversation
 if TYPE_CHECKING:
     from rmbench.checkpoint.opening import Checkpoint
     from rmbench.checkpoint.spans import Span
+    from rmbench.scorers.plan import Plan
 
 __all__ = ["KIND", "Implicit", "ImplicitOptions"]
 
@@ -176,6 +177,7 @@ class Implicit(Opened):
     def examine(self, sample: Sequence[Comparison]) -> Examined:
         """Return what it is, where the first answer begins, and a few rewards."""
         windows = _Windows(self, [next(sample[0].conversations())])
+        windows.encoder.max_length = None  # shown whole, whatever the limit is
         shown = ""
         for window in windows:
             ids, first, _ = window[0]
@@ -188,6 +190,7 @@ class Implicit(Opened):
             sample,
             recognised=f"implicit: config.json names {named}; reference {against}",
             shown=shown,
+            known=self.known_checks,
         )
 
     def _reward(self, total: float, tokens: int, other: float | None) -> float:
@@ -295,7 +298,22 @@ def _content(reply: str | None) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _plan(model: str, options: ImplicitOptions, conversations: Iterable[Any], _: bool) -> "Plan":
+    """Return what both models would compute; they are given the same token ids."""
+    from rmbench.scorers.plan import plan_spans, repeated
+
+    scorer = Implicit(model, options)
+    windows = _Windows(scorer, conversations)
+    windows.encoder.max_length = None  # the plan counts what is too long
+    sequences = [span.ids for window in windows for span in window.values()]
+    plan = plan_spans(scorer.checkpoint, sequences, size=_Windows.SIZE)
+    if scorer.is_free:
+        return plan
+    return repeated(plan, plan_spans(scorer.reference, sequences, size=_Windows.SIZE))
+
+
 KIND: Final = Kind(
+    plan=_plan,
     open=Implicit,
     options=ImplicitOptions,
     result_name=folder_name,

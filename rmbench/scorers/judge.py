@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -32,6 +32,9 @@ from rmbench.scorers.opened import folder_name, own_options
 from rmbench.scorers.tally import Tally
 from rmbench.scorers.verdict import Reply, read
 from rmbench.suite.comparison import Candidates, Comparison, Conversation, Key, Message
+
+if TYPE_CHECKING:
+    from rmbench.scorers.plan import Plan
 
 __all__ = ["KIND", "JudgeOptions", "ListwiseJudge", "PointwiseJudge", "open_judge"]
 
@@ -490,7 +493,25 @@ def _unpack(reply: str | None) -> dict[_Place, Reply]:
         return {}
 
 
+def _plan(name: str, options: JudgeOptions, questions: Iterable[Any], _: bool) -> "Plan | None":
+    """Return the tokens that a model which runs here reads; what it writes is not known before."""
+    import numpy as np
+
+    from rmbench.scorers.plan import plan_alone
+
+    judge = open_judge(name, options)
+    if not isinstance(judge.chat, LocalChat):
+        return None
+    sequences = []
+    for item in questions:
+        shown = item.responses if isinstance(item, Candidates) else (item.response,)
+        messages = render_question(judge.file, item.prompt, shown, place=item.name)
+        sequences.append(np.array(judge.chat.token_ids(messages), dtype=np.int32))
+    return plan_alone(judge.chat.checkpoint, sequences * len(judge._places))
+
+
 KIND: Final = Kind(
+    plan=_plan,
     open=open_judge,
     options=JudgeOptions,
     result_name=folder_name,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rmbench.options import Options
 from rmbench.scorers.contract import ListwiseScorer, PointwiseScorer
-from rmbench.suite.comparison import Conversation
 
 if TYPE_CHECKING:
     from rmbench.scorers.plan import Plan
@@ -27,8 +26,9 @@ class Kind:
         names: names that need no ``KIND:`` before them.
         result_name: gives the ``info.id`` of what stands behind ``KIND:`` and of the options that
             were given, without loading it.
-        plan: says what scoring would cost, from name, options, conversations, and whether seconds
-            are to be estimated; None where it costs no tokens of a model at hand.
+        plan: says what scoring would cost, from name, options, the questions (conversations, or
+            candidates of a listwise kind), and whether seconds are to be estimated; None, or
+            returning it, where it costs no tokens of a model at hand.
         idle: gives the names of options that do nothing beside those that were given by name; the
             kind refuses them, and the shared options of a sweep pass it by.
         claims: whether a model with this config.json is of this kind; asked for a folder or a model
@@ -42,6 +42,6 @@ class Kind:
     metavar: str = "MODEL"
     names: tuple[str, ...] = ()
     result_name: Callable[[str, Mapping[str, Any]], str] = lambda name, _: name
-    plan: "Callable[[str, Any, Iterable[Conversation], bool], Plan] | None" = None
+    plan: "Callable[[str, Any, Iterable[Any], bool], Plan | None] | None" = None
     idle: Callable[[Mapping[str, Any]], frozenset[str]] = lambda _: frozenset()
     claims: Callable[[Mapping[str, Any]], bool] | None = None

@@ -99,6 +99,10 @@ class LocalChat:
     def _encode(self, messages: Sequence[Mapping[str, str]]) -> Any:
         import torch
 
+        return torch.tensor([self.token_ids(messages)], device=self.network.device)
+
+    def token_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the token ids of a request; no weights are loaded."""
         from rmbench.checkpoint.writing import render_question
 
         checkpoint = self.checkpoint
@@ -108,7 +112,7 @@ class LocalChat:
         )
         plain = checkpoint.template.text is None
         ids = checkpoint.tokenizer(text, add_special_tokens=plain, verbose=False)["input_ids"]
-        return torch.tensor([ids], device=self.network.device)
+        return list(ids)
 
     def _weigh(self, ids: Any) -> Reply:
         """Return the log-probabilities of the labels as the first token of a reply."""

@@ -10,6 +10,7 @@ from rmbench.checkpoint.options import Mark, ModelOptions, Overflow
 from rmbench.options import Options, same_option
 
 if TYPE_CHECKING:
+    from rmbench.checkpoint.findings import Check
     from rmbench.checkpoint.opening import Checkpoint
     from rmbench.engine.logits import Finish
     from rmbench.engine.reading import Ask
@@ -66,9 +67,14 @@ class Opened:
 
         checkpoint = open_checkpoint(self.model, self.own_options)
         # Whether its class is the right one for another kind is seen when its weights are loaded.
-        checks = [check for check in checkpoint.checks if check.name not in self.passed_over]
-        refuse(checks, checkpoint.name)
+        kept = [check for check in checkpoint.checks if check.name not in self.passed_over]
+        refuse(kept, checkpoint.name)
         return checkpoint
+
+    @property
+    def known_checks(self) -> "list[Check]":
+        """What was found in the model's files that bears on this kind."""
+        return [check for check in self.checkpoint.checks if check.name not in self.passed_over]
 
     @cached_property
     def revision(self) -> str:

@@ -23,6 +23,7 @@ from rmbench.suite.comparison import Candidates, Comparison
 
 if TYPE_CHECKING:
     from rmbench.checkpoint.opening import Checkpoint
+    from rmbench.scorers.plan import Plan
 
 __all__ = ["KIND", "PairModel", "PairOptions"]
 
@@ -213,7 +214,18 @@ class PairModel:
         return [*ids[: limit - len(last)], *last], True
 
 
+def _plan(model: str, options: PairOptions, questions: Iterable[Any], _: bool) -> "Plan":
+    import numpy as np
+
+    from rmbench.scorers.plan import plan_alone
+
+    scorer = PairModel(model, options)
+    sequences = [np.array(scorer._encode(item)[0], dtype=np.int32) for item in questions]
+    return plan_alone(scorer.checkpoint, sequences)
+
+
 KIND: Final = Kind(
+    plan=_plan,
     open=PairModel,
     options=PairOptions,
     result_name=folder_name,

@@ -3,12 +3,13 @@
 import copy
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import AutoModel
 
 from rmbench.checkpoint.encode import encode
 from rmbench.checkpoint.loading import build_skeleton
@@ -22,7 +23,7 @@ from rmbench.engine.scoring import Engine
 from rmbench.errors import ScorerError
 from rmbench.suite.comparison import Conversation
 
-__all__ = ["Plan", "plan_scoring"]
+__all__ = ["Plan", "plan_alone", "plan_scoring", "plan_spans", "plan_windows", "repeated"]
 
 Ids = npt.NDArray[np.int32]
 LOOP_BATCH: Final = 8
@@ -94,30 +95,76 @@ def plan_scoring(
         on_overflow="error",
     )
     sequences = [ids for ids in encoded.sequences if ids is not None]
-    windows = list(_fresh(sequences))
-    fresh = [ids for window in windows for ids in window]
     tokenise = time.perf_counter() - start
+    windows = list(_fresh(sequences))
+    whole = plan_windows(checkpoint, sequences, windows, skeleton=build_skeleton(checkpoint))
+    if not estimate:
+        return whole
+    return replace(whole, seconds=tokenise + _seconds(checkpoint, whole, windows))
+
+
+def plan_windows(
+    checkpoint: Checkpoint,
+    sequences: Sequence[Ids],
+    windows: Sequence[Sequence[Ids]],
+    *,
+    skeleton: Any,
+) -> Plan:
+    """Return what scoring token ids would cost, but for the seconds.
+
+    Args:
+        checkpoint: the model.
+        sequences: what is asked, in the order of the questions.
+        windows: the distinct ones as they are packed.
+        skeleton: the model without memory for its weights.
+    """
+    options, limit = checkpoint.options, checkpoint.max_length
     device = choose_device(options.device)
-    skeleton = build_skeleton(checkpoint)
     budget = options.batch_tokens or _batch_tokens(skeleton, options, device)
     row_tokens = budget * chunks_per_row(device)
     rows = [row for window in windows for row in pack(window, row_tokens=row_tokens)]
-    shared = sum(row.size for row in rows)
-    limit = checkpoint.max_length
     return Plan(
         conversations=len(sequences),
-        distinct=len(fresh),
+        distinct=sum(map(len, windows)),
         overflowed=sum(ids.size > limit for ids in sequences) if limit else 0,
         tokens=sum(ids.size for ids in sequences),
-        shared=shared,
+        shared=sum(row.size for row in rows),
         rows=len(rows),
         sorted=sum(_padded(window, _sorted_batches(window, budget)) for window in windows),
         unsorted=_padded(sequences, _loop_batches(len(sequences))),
         parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
-        seconds=tokenise + shared * _per_token(checkpoint, skeleton, fresh, device=device)
-        if estimate
-        else None,
+        seconds=None,
     )
+
+
+def plan_spans(checkpoint: Checkpoint, sequences: Sequence[Ids], *, size: int) -> Plan:
+    """Return the same of a model that is read at several places, asked ``size`` at a time."""
+    skeleton = build_skeleton(checkpoint, loader=AutoModel)
+    windows = []
+    for start in range(0, len(sequences), size):
+        window = sequences[start : start + size]
+        windows.append(list({ids.tobytes(): ids for ids in window}.values()))
+    return plan_windows(checkpoint, sequences, windows, skeleton=skeleton)
+
+
+def plan_alone(checkpoint: Checkpoint, sequences: Sequence[Ids]) -> Plan:
+    """Return the same of a model that is asked one question at a time."""
+    skeleton = build_skeleton(checkpoint, loader=AutoModel)
+    plan = plan_windows(checkpoint, sequences, [[ids] for ids in sequences], skeleton=skeleton)
+    return replace(plan, shared=plan.tokens, sorted=plan.tokens, rows=len(sequences))
+
+
+def repeated(plan: Plan, other: Plan) -> Plan:
+    """Return the cost of two models that are asked the same, one after the other."""
+    names = ("tokens", "shared", "rows", "sorted", "unsorted", "parameters")
+    return replace(plan, **{name: getattr(plan, name) + getattr(other, name) for name in names})
+
+
+def _seconds(checkpoint: Checkpoint, plan: Plan, windows: Sequence[Sequence[Ids]]) -> float:
+    fresh = [ids for window in windows for ids in window]
+    device = choose_device(checkpoint.options.device)
+    skeleton = build_skeleton(checkpoint)
+    return plan.shared * _per_token(checkpoint, skeleton, fresh, device=device)
 
 
 def _fresh(sequences: Sequence[Ids]) -> Iterator[list[Ids]]:

@@ -24,6 +24,7 @@ from rmbench.suite.comparison import Comparison, Conversation
 
 if TYPE_CHECKING:
     from rmbench.checkpoint.spans import Span
+    from rmbench.scorers.plan import Plan
 
 __all__ = ["KIND", "Process", "ProcessOptions", "split_steps"]
 
@@ -141,8 +142,9 @@ class Process(Opened):
 
     def examine(self, sample: Sequence[Comparison]) -> Examined:
         """Return what it is, where the first response's steps are read, and a few rewards."""
-        shown = ""
-        for window in _Windows(self, [next(sample[0].conversations())]):
+        shown, windows = "", _Windows(self, [next(sample[0].conversations())])
+        windows.encoder.max_length = None  # shown whole, whatever the limit is
+        for window in windows:
             ids, _, places = window.get(0) or next(iter(window.values()))
             decode, start = self.checkpoint.tokenizer.decode, 0
             for place in places:
@@ -156,6 +158,7 @@ class Process(Opened):
             sample,
             recognised=f"process: config.json names {named}; read at {at}",
             shown=shown,
+            known=self.known_checks,
         )
 
     def prepare(self, conversation: Conversation) -> tuple[Conversation, list[int]]:
@@ -282,7 +285,18 @@ def _rows(scorer: Process) -> tuple[int, ...]:
     return tuple(int(own[0]) for own in ids)
 
 
+def _plan(model: str, options: ProcessOptions, conversations: Iterable[Any], _: bool) -> "Plan":
+    from rmbench.scorers.plan import plan_spans
+
+    scorer = Process(model, options)
+    windows = _Windows(scorer, conversations)
+    windows.encoder.max_length = None  # the plan counts what is too long
+    sequences = [span.ids for window in windows for span in window.values()]
+    return plan_spans(scorer.checkpoint, sequences, size=WINDOW)
+
+
 KIND: Final = Kind(
+    plan=_plan,
     open=Process,
     options=ProcessOptions,
     result_name=folder_name,

@@ -201,8 +201,9 @@ class RewardServer(Opened):
         found = examine_by_asking(
             self, sample, recognised=f"server: {said}, which serves {self.served_name}", shown=shown
         )
-        proof = ", ".join(f"{name}: {seen}" for name, seen in self.audit["proof"].items())
-        found.checks.append(Check(name="proof", status=OK, seen=proof))
+        if "proof" in self.audit:  # else a check says why it was not
+            proof = ", ".join(f"{name}: {seen}" for name, seen in self.audit["proof"].items())
+            found.checks.append(Check(name="proof", status=OK, seen=proof))
         return found
 
     def encode(self, conversations: Sequence[Conversation]) -> list[Input | None]:
