@@ -2,7 +2,7 @@
 
 import pytest
 
-from rmbench.accuracy.orders import order_effects
+from rmbench.accuracy.orders import count_cycles, order_effects
 from rmbench.answers.judgements import Preference
 
 
@@ -45,3 +45,25 @@ def test_pairs_of_a_comparison_with_several_responses() -> None:
     found = order_effects([several], [1])
     assert found is not None
     assert (found["pairs"], found["strict"], found["mean"]) == (2, 0.5, 0.75)
+
+
+def every_two(*wins: tuple[int, int]) -> list[Preference]:
+    """Pairs in both orders, the first of each pair preferred."""
+    both = [((a, b), (1.0, 0.0)) for a, b in wins] + [((b, a), (0.0, 1.0)) for a, b in wins]
+    return [Preference(order, shares) for order, shares in both]
+
+
+def test_circles_of_three_are_counted() -> None:
+    circle = every_two((0, 1), (1, 2), (2, 0))
+    other_way = every_two((1, 0), (2, 1), (0, 2))
+    in_line = every_two((0, 1), (1, 2), (0, 2))
+    assert count_cycles([circle, other_way, in_line]) == {"triples": 3, "circles": 2}
+    # Four in a line but for the last, who beats the first: of four triples two are circles.
+    four = every_two((0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (3, 0))
+    assert count_cycles([four]) == {"triples": 4, "circles": 2}
+
+
+def test_two_candidates_and_undecided_pairs_make_no_triple() -> None:
+    assert count_cycles([every_two((0, 1)), every_two((0, 1), (2, 1))]) is None
+    tied = [*every_two((0, 1), (1, 2)), Preference((0, 2), (0.5, 0.5)), Preference((2, 0), None)]
+    assert count_cycles([tied]) is None

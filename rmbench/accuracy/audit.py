@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rmbench.accuracy.aggregate import average_weights
 from rmbench.accuracy.credit import Outcomes
 from rmbench.accuracy.intervals import Floats
-from rmbench.accuracy.orders import order_effects
+from rmbench.accuracy.orders import count_cycles, order_effects
 from rmbench.accuracy.signs import sign_test
 from rmbench.answers.ask import Asked
 from rmbench.answers.judgements import Judgements, Preference
@@ -48,8 +48,8 @@ def audit_answers(
     ``identical_inputs`` (texts differ, yet the model saw the same tokens on a chosen and a rejected
     side); for preferences ``unanswered`` (questions), ``one_order`` (comparisons with an answer
     to one question and none to another) and ``orders_disagree`` (comparisons of which one order
-    prefers the chosen response and another the rejected one) and ``orders`` (see
-    ``order_effects``); and whatever the scorer counted.
+    prefers the chosen response and another the rejected one), ``orders`` (see
+    ``order_effects``) and ``circles`` (see ``count_cycles``); and whatever the scorer counted.
     """
     counts: dict[str, Any] = {
         "ties": int(outcomes.tied.sum()),
@@ -63,7 +63,9 @@ def audit_answers(
         num_chosen = judgements.sides[:, 0].tolist()
         counts |= _orders(judgements.preferences, num_chosen)
         orders = order_effects(judgements.preferences, num_chosen)
-        return counts | ({"orders": orders} if orders else {}) | dict(facts.audit)
+        circles = count_cycles(judgements.preferences)
+        counts |= ({"orders": orders} if orders else {}) | ({"circles": circles} if circles else {})
+        return counts | dict(facts.audit)
     return counts | dict(facts.audit)
 
 

@@ -7,12 +7,13 @@ the first and 50 % by the second, so each is named with its chance level.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any, Final
 
 from rmbench.accuracy.intervals import wilson
 from rmbench.answers.judgements import Preference
 
-__all__ = ["order_effects"]
+__all__ = ["count_cycles", "order_effects"]
 
 CHANCE: Final = {"strict": 0.25, "mean": 0.5}
 
@@ -76,3 +77,31 @@ def _judge(chosen: int, shares: Sequence[float] | None) -> _Judged:
         return 0.5, None
     place = int(shares[1] > shares[0])
     return float(place == chosen), place
+
+
+def count_cycles(preferences: Iterable[Sequence[Preference]]) -> dict[str, int] | None:
+    """Count candidates that are preferred in a circle: a to b, b to c, and c to a.
+
+    No reward for each candidate can say that, so the share of such triples says how far from one
+    scale a pairwise scorer is.
+
+    Args:
+        preferences: for each comparison its questions and answers.
+
+    Returns:
+        ``triples`` of which every two were compared and decided, over the orders that were asked,
+        and how many of them are ``circles``; None where there is no such triple.
+    """
+    triples = circles = 0
+    for asked in preferences:
+        leads: dict[tuple[int, int], float] = {}
+        for order, shares in asked:
+            for (i, a), (j, b) in combinations(zip(order, shares or (), strict=False), 2):
+                pair, lead = ((i, j), a - b) if i < j else ((j, i), b - a)
+                leads[pair] = leads.get(pair, 0.0) + lead
+        for i, j, k in combinations(sorted({number for pair in leads for number in pair}), 3):
+            sides = [leads.get(pair, 0.0) for pair in ((i, j), (j, k), (i, k))]
+            if all(sides):
+                triples += 1
+                circles += (sides[0] > 0) == (sides[1] > 0) != (sides[2] > 0)
+    return {"triples": triples, "circles": circles} if triples else None

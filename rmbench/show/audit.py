@@ -117,6 +117,12 @@ def _order_notes(audit: Mapping[str, Any]) -> list[str]:
         found.append(
             f"{counted(audit['one_order'], 'comparisons')} answered in one order only: no verdict"
         )
+    circles = audit.get("circles")
+    if circles:
+        found.append(
+            f"{circles['circles']:,} of {counted(circles['triples'], 'triples')} of candidates are"
+            " preferred in a circle"
+        )
     replies = audit.get("replies") or {}
     found += [f"{count} replies {why}" for why, count in replies.items() if why != "read"]
     repeats = audit.get("repeats") or {}
