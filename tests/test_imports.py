@@ -45,6 +45,7 @@ THIRD_PARTY = {
     "safetensors": {"checkpoint"},
     "tokenizers": {"checkpoint"},
     "peft": {"checkpoint"},
+    "torchao": {"checkpoint"},
     "huggingface_hub": {"checkpoint", "show"},
     "datasets": {"suite"},
     "datasketch": {"suite"},
