@@ -297,7 +297,7 @@ def test_weights_that_change_after_loading_do_not_answer_for_the_new_ones(
         evaluate_feed(feed, scorer, cache=cache)
         _double_the_head(model / "model.safetensors")
         other = open_feed(load_suite("mini"), limit=6)
-        with pytest.raises(ScorerError, match="changed after it was loaded"):
+        with pytest.raises(ScorerError, match="changed after it was"):
             evaluate_feed(other, scorer, cache=cache)
 
 
