@@ -447,6 +447,7 @@ def adapter(folder: Path) -> None:
 def half_a_configuration(folder: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": ')
+    (folder / "model.safetensors").write_bytes(b"")
 
 
 @pytest.mark.parametrize(

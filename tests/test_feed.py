@@ -503,8 +503,8 @@ def test_the_last_row_is_checked_before_the_first_is_given(tmp_path: Path) -> No
 def test_rows_that_fit_no_shape_are_told_what_the_first_shape_lacks(tmp_path: Path) -> None:
     assert failure(tmp_path, [{"question": "q", "chosen": "c"}], suite(TEXTS, SIDES)) == (
         f'{tmp_path}/rows.jsonl, row 1: no column "id"; it has question, chosen;'
-        " rename the columns, write a suite file with other [columns], or give the file the"
-        " suffix of its format"
+        " rename the columns, write a suite file with other [columns] (`rmbench suites new`), or"
+        " give the file the suffix of its format"
     )
 
 

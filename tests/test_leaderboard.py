@@ -84,7 +84,7 @@ def test_without_any_counts_there_is_no_rank_and_a_word_why() -> None:
         published({"X": 0.9, "Y": 0.7}), published({"X": 0.2, "Y": 0.1}, model={"id": "b"})
     )
     assert set(ranks(found).values()) == {None}
-    assert any("no rank: of none of these" in str(note) for note in leaderboard_table(found).notes)
+    assert any("no rank: none of these" in str(note) for note in leaderboard_table(found).notes)
 
 
 def test_csv_and_json_have_both_ends_of_a_rank() -> None:

@@ -120,7 +120,7 @@ def test_messages_are_candidates_too(tmp_path: Path) -> None:
         ([{"prompt": "p", "responses": "ab"}], "list of two or more candidates"),
         ([{"prompt": "p", "responses": ["a", 1]}], "must be a text, or messages"),
         ([{"prompt": 1, "responses": ["a", "b"]}], '"prompt" is int'),
-        ([{"id": 1, "prompt": "p", "responses": ["a", "b"]}] * 2, 'id "1" stands in an earlier'),
+        ([{"id": 1, "prompt": "p", "responses": ["a", "b"]}] * 2, 'id "1" is in an earlier'),
         ([{"id": [], "prompt": "p", "responses": ["a", "b"]}], '"id" is list'),
         ([{"prompt": "p", "responses": ["a", "\ud800"]}], "half a surrogate"),
     ],
