@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from scored import toy_margins, toy_result
 
+from rmbench.answers.judgements import Judgement
 from rmbench.cli import main
+from rmbench.compare.reproduction import reproduced
 
 
 def invoke(*args: str) -> tuple[int, str, str]:
@@ -45,6 +48,33 @@ def test_a_number_that_does_not_come_out_is_said(record: Path) -> None:
     code, out, _ = invoke("reproduce", str(record))
     assert code == 1
     assert "19 of 20 comparisons have the same answers, 0.25 apart at most" in out
+
+
+@pytest.mark.parametrize(
+    ("dtype", "moved", "is_same"),
+    [
+        ("float32", 2e-7, True),
+        ("float32", 1e-2, False),
+        ("bfloat16", 1e-2, True),
+        ("bfloat16", 0.25, False),
+        (None, 2e-7, False),  # a rule computes the same everywhere
+    ],
+)
+def test_rewards_may_differ_by_the_rounding_of_their_precision(
+    dtype: str | None, moved: float, is_same: bool
+) -> None:
+    pairs = [Judgement(id=f"a/{n}", chosen=(1.0,), rejected=(0.25,)) for n in range(3)]
+    other = [Judgement(id=item.id, chosen=(1.0 + moved,), rejected=(0.25,)) for item in pairs]
+    settings = {} if dtype is None else {"dtype": dtype}
+    first, second = (
+        toy_result(toy_margins(1)).model_copy(
+            update={"rewards": tuple(rewards), "settings": settings}
+        )
+        for rewards in (pairs, other)
+    )
+    found = reproduced(first, second)
+    assert not found.is_exact
+    assert found.is_same is is_same
 
 
 def test_other_options_are_other_numbers(record: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rmbench.answers.judgements import Judgement
+from rmbench.engine.precision import step
 from rmbench.errors import ResultError, ScorerError
 from rmbench.result.record import Result
 from rmbench.scorers.registry import (
@@ -27,6 +28,8 @@ __all__ = ["Command", "Reproduced", "command_of", "reproduced"]
 _EARLIER: Final = {"builtin": "rule"}
 # Settings that a model's files decide where nothing was asked for.
 _FOUND: Final = frozenset({"attention", "max_length"})
+# How many steps of the precision another processor, batch or number of threads may move a reward.
+_STEPS: Final = {"float32": 1024, "float16": 16, "bfloat16": 16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +160,7 @@ class Reproduced:
         comparisons: looked at.
         same: of them, those with the very same answers.
         difference: the largest of a reward or a share; None where answers are of another form.
+        rounding: how large it may be for another processor's rounding; 0 where nothing is rounded.
         moved: names of the accuracies that are not the same.
         notes: what differs besides: revision, data, versions.
     """
@@ -164,6 +168,7 @@ class Reproduced:
     comparisons: int
     same: int
     difference: float | None
+    rounding: float
     moved: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -171,6 +176,12 @@ class Reproduced:
     def is_exact(self) -> bool:
         """Whether every number came out again."""
         return self.same == self.comparisons and not self.moved
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every accuracy came out again, and every answer but for rounding."""
+        is_close = self.difference is not None and self.difference <= self.rounding
+        return not self.moved and (is_close or self.same == self.comparisons)
 
 
 def reproduced(before: Result, after: Result) -> Reproduced:
@@ -188,9 +199,19 @@ def reproduced(before: Result, after: Result) -> Reproduced:
         comparisons=len(pairs),
         same=sum(one == other for one, other in pairs),
         difference=max(known, default=0.0) if len(known) == len(pairs) else None,
+        rounding=_rounding(before),
         moved=tuple(moved),
         notes=tuple(_notes(before, after)),
     )
+
+
+def _rounding(result: Result) -> float:
+    """Return how far rewards of a model may be apart that are the same but for rounding."""
+    allowed = _STEPS.get(str(result.settings.get("dtype")))
+    if allowed is None:
+        return 0.0
+    largest = max((abs(value) for item in result.rewards for value in _numbers(item)), default=0.0)
+    return allowed * step(largest, str(result.settings["dtype"]))
 
 
 def _difference(one: Judgement | None, other: Judgement | None) -> float | None:
