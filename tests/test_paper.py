@@ -31,6 +31,8 @@ def test_every_chart_is_a_file_in_three_formats(tmp_path: Path) -> None:
     names = {path.name.rpartition(".")[0] for path in figures.iterdir()}
     assert names == {
         "bars-mini",
+        "forest-whole-mini",
+        "forest-subsets-mini",
         "length-mini",
         "calibration-mini",
         "ridges-mini-0",

@@ -433,6 +433,12 @@ BROKEN = {
         ": not UTF-8: 'utf-8' codec can't decode byte 0xe9 in position 2: invalid continuation"
         " byte; convert the file",
     ),
+    "CSV whose columns are not in UTF-8": (
+        "rows.csv",
+        b"\xe9d,b\n1,2\n",
+        ", row 1: not UTF-8: 'utf-8' codec can't decode byte 0xe9 in position 0: invalid"
+        " continuation byte; convert the file",
+    ),
     "CSV not in UTF-8": (
         "rows.csv",
         b'a,b\n1,"x\ny"\n1,\xff\n',

@@ -200,12 +200,11 @@ def _whole(stream: IO[bytes], name: str) -> bytes:
 def _csv(stream: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     csv.field_size_limit(MAX_LINE_BYTES)
     lines = (line.decode() for line in lines_of(stream, name))
-    first = next(lines, "")
-    mark = _delimiter(first)
-    cells = csv.reader(chain([first], lines), strict=True, delimiter=mark)
-    header: list[str] = []
-    number = 0
+    mark, number = ",", 0
     try:
+        first = next(lines, "")
+        mark = _delimiter(first)
+        cells = csv.reader(chain([first], lines), strict=True, delimiter=mark)
         header = _distinct(next(cells, []), name)
         for number, row in enumerate(filter(None, cells), 1):
             if len(row) > len(header):
