@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["counted", "percent", "printable", "size_text"]
+__all__ = ["counted", "percent", "points", "printable", "size_text"]
 
 
 def counted(number: int, words: str) -> str:
@@ -14,6 +14,11 @@ def counted(number: int, words: str) -> str:
 def percent(share: float) -> str:
     """Return a share in [0, 1] as a percentage with two decimals: 0.72429 → ``72.43``."""
     return f"{100 * share:.2f}"
+
+
+def points(share: float) -> str:
+    """Return a difference in [-1, 1] in points, with its sign: 0.0458 → ``+4.58``."""
+    return f"{round(100 * share, 2) + 0.0:+.2f}"  # what rounds to nothing has no minus
 
 
 def size_text(count: int) -> str:

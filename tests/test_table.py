@@ -501,3 +501,10 @@ def test_a_number_of_wins_that_is_not_the_accuracy_has_its_reason_beside_it() ->
     assert [note for note in notes if " won is " in note] == [
         "both: 19 of 40 won is 47.50 %, but the parts are weighted differently"
     ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"), [(0.0458, "+4.58"), (-0.1, "-10.00"), (-1e-9, "+0.00"), (0.0, "+0.00")]
+)
+def test_what_rounds_to_nothing_has_no_minus(difference: float, text: str) -> None:
+    assert Cell("points", difference).text == text

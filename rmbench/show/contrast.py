@@ -6,7 +6,7 @@ from rmbench.compare.verdict import Verdict
 from rmbench.result.record import Result
 from rmbench.show.result import NOTABLE_DESIGN
 from rmbench.show.table import Cell, Content, Table, p_text
-from rmbench.wording import counted
+from rmbench.wording import counted, points
 
 __all__ = [
     "compare_table",
@@ -39,14 +39,14 @@ def _overall(item: Verdict | None, alpha: float, name: str) -> str:
     mark = item.mark(alpha)
     words = {"+": f"{name} is better overall", "-": f"{name} is worse overall"}.get(mark)
     chance = p_text(item.difference.p_value)
-    points = f"{100 * item.difference.estimate:+.2f} points, two-sided p {chance}"
-    return f"{words or 'No significant change overall'} ({points})"
+    change = f"{points(item.difference.estimate)} points, two-sided p {chance}"
+    return f"{words or 'No significant change overall'} ({change})"
 
 
 def _change(item: Verdict) -> str:
     assert item.difference is not None and item.adjusted is not None, "else it has no mark"
     chance = p_text(item.adjusted)
-    return f"{item.name} {100 * item.difference.estimate:+.2f} (adjusted p {chance})"
+    return f"{item.name} {points(item.difference.estimate)} (adjusted p {chance})"
 
 
 def compare_table(contrast: Contrast, *, alpha: float, subsets: bool = True) -> Table:

@@ -7,6 +7,7 @@ from rmbench.compare.probed import Probed
 from rmbench.show.table import Cell, Content, Table
 from rmbench.suite.definition import Suite
 from rmbench.suite.probes import PROBES
+from rmbench.wording import points
 
 __all__ = ["probe_table", "probed_record"]
 
@@ -38,7 +39,7 @@ def _row(item: Probed) -> list[Content]:
     change: Content = None
     if found is not None:
         low, high = found.interval
-        change = f"{100 * found.estimate:+.2f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        change = f"{points(found.estimate)} ({100 * low:+.1f} to {100 * high:+.1f})"
     return [
         item.label,
         Cell("count", item.changed),

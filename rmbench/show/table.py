@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
-from rmbench.wording import percent
+from rmbench.wording import percent, points
 
 __all__ = ["Cell", "Content", "Table", "interval_text", "p_text"]
 
@@ -48,10 +48,10 @@ KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "accuracy": lambda item: percent(item.accuracy),
     "accuracy and interval": lambda item: _with_interval(item),
     "interval": lambda ends: f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}",
-    "points": lambda value: f"{100 * value:+.2f}",
-    "reach": lambda ends: f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}",
+    "points": points,
+    "reach": lambda ends: f"{points(ends[0])} to {points(ends[1])}",
     "distance": lambda value: f"{100 * value:.2f}",
-    "end": lambda value: f"{100 * value:+.2f}",
+    "end": points,
     "p": p_text,
     "seconds": "{:,.0f}".format,
     "number": "{:.4g}".format,

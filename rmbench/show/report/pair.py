@@ -91,7 +91,7 @@ def _agreement_facts(found: Agreement | None, row: Verdict | None) -> list[tuple
     if row is not None and row.adjusted is not None:
         facts.append(("p, two-sided", _p_value(row.adjusted)))
     if found is not None:
-        facts.append(("won, lost or tied alike", f"{100 * found.same:.1f} %"))
+        facts.append(("same outcome", f"{100 * found.same:.1f} %"))
         kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}".replace("-", MINUS)
         facts.append(("error consistency (Cohen's kappa)", kappa))
     return facts
