@@ -1,5 +1,6 @@
 """rmbench from Python: what one has in hand goes in, results come out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ from rmbench.checkpoint.options import ModelOptions
 from rmbench.compare.comparable import suite_of
 from rmbench.compare.contrast import Contrast, compare
 from rmbench.compare.gate import Gate, Limits, check
+from rmbench.result.find import find_result
 from rmbench.result.record import Result
 from rmbench.run import evaluate_feed
 from rmbench.scorers.contract import Scorer
+from rmbench.scorers.functions import scorer as named
 from rmbench.scorers.registry import load_scorer
 from rmbench.suite.catalogue import list_suites, load_suite
+from rmbench.suite.comparison import Conversation
 from rmbench.suite.definition import Suite
 from rmbench.suite.feed import Feed, Part
 from rmbench.suite.recognise import recognise
@@ -23,7 +27,7 @@ __all__ = ["check_result", "compare_results", "evaluate"]
 
 def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
     suite: Suite | str,
-    scorer: Scorer | str | None = None,
+    scorer: Scorer | Callable[[Conversation], float] | str | None = None,
     *,
     model: Any = None,
     tokenizer: Any = None,
@@ -37,18 +41,19 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
 
         rmbench.evaluate("mini", "tiny")
         rmbench.evaluate("pairs.jsonl", "length")
-        rmbench.evaluate("mini", rmbench.scorer("me/words", lambda c: len(c.response.split())))
+        rmbench.evaluate("mini", lambda c: len(c.response.split()), name="me/words")
         rmbench.evaluate("mini", model=model, tokenizer=tokenizer, name="run7/step500")
 
     Args:
         suite: a suite, the name of a bundled one, the path of a suite file, or rows of your own: a
             file, a folder, or a data set of the Hub, see ``rmbench suites new``.
-        scorer: what answers, or its name as ``--model`` takes it. A named one keeps its answers in
-            the user's cache, as the command line does.
+        scorer: what answers, a function that returns the reward of a conversation, or a name as
+            ``--model`` takes it. A named one keeps its answers in the user's cache, as the command
+            line does.
         model: instead of a scorer, a sequence classifier of transformers with one output. Its
             weights are not copied; training modes, random states and gradients stay as they are.
         tokenizer: the model's.
-        name: what the model is called in the result; needed for one in memory.
+        name: what the model is called in the result; needed for one in memory and for a function.
         data: a local file or folder to read instead of the suite's source.
         limit: score only so many comparisons, spread over the suite; the result is then partial.
         quick: score only so many, chosen so that they tell the most, the same ones each time.
@@ -70,7 +75,17 @@ def evaluate(  # noqa: PLR0913  (all but the first two are asked for by name)
         scorer = _in_memory(model, tokenizer, name, options)
     elif options:
         raise TypeError(f"{', '.join(options)}: options of a scorer that is made already")
-    return evaluate_feed(feed, scorer, name=name)
+    return evaluate_feed(feed, _made(scorer, name), name=name)
+
+
+def _made(scorer: Any, name: str | None) -> Scorer:
+    """Return a scorer as it is, and one made of a function."""
+    if not hasattr(scorer, "info") and callable(scorer):
+        if name is None:
+            raise TypeError("a function has no name for its result; give name='org/name'")
+        return named(name, scorer)
+    made: Scorer = scorer
+    return made
 
 
 def _open(suite: Suite | str, data: str | None, part: Part | None) -> Feed:
@@ -105,27 +120,37 @@ def _in_memory(model: Any, tokenizer: Any, name: str | None, options: dict[str, 
     return InMemory(model, tokenizer, name, ModelOptions(**options))
 
 
-def compare_results(old: Result, new: Result, suite: Suite | None = None) -> Contrast:
+def compare_results(
+    old: Result | Path | str, new: Result | Path | str, suite: Suite | None = None
+) -> Contrast:
     """Return what changed from one result to another, paired by comparison; new minus old.
 
     Args:
-        old: what is compared with.
+        old: what is compared with: a result, or what the command line calls one.
         new: what is compared.
         suite: of both, where it is not a bundled one.
 
     Raises:
         RmbenchError: the two are not comparable.
     """
-    return compare(old, new, suite_of(new, suite))
+    before, after = _result(old), _result(new)
+    return compare(before, after, suite_of(after, suite))
+
+
+def _result(result: Result | Path | str) -> Result:
+    return result if isinstance(result, Result) else find_result(str(result))
 
 
 def check_result(
-    result: Result, baseline: Result, suite: Suite | None = None, **limits: Any
+    result: Result | Path | str,
+    baseline: Result | Path | str,
+    suite: Suite | None = None,
+    **limits: Any,
 ) -> Gate:
     """Hold a result against its baseline, as ``rmbench check`` does; see ``passed`` of the gate.
 
     Args:
-        result: what is held.
+        result: what is held: a result, or what the command line calls one.
         baseline: what it must not be worse than.
         suite: of both, where it is not a bundled one.
         limits: ``alpha``, ``max_drop`` and what else ``rmbench check`` takes.

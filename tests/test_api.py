@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,18 @@ def test_the_three_lines_of_the_docstring_run() -> None:
     assert headline is not None
     # mini is no length contest: half the longer responses are right, in each of 240 comparisons.
     assert (headline.n, headline.accuracy) == (240, 0.5)
+
+
+def test_a_function_is_evaluated_under_a_name_and_results_are_named_as_on_the_command_line(
+    tmp_path: Path,
+) -> None:
+    words = rmbench.evaluate("mini", lambda asked: float(len(asked.response.split())), name="w")
+    assert words.model["id"] == "w"
+    path = rmbench.write_result(words, str(tmp_path))
+    assert rmbench.read_result(str(path)).averages == words.averages
+    assert all(
+        item.difference is None or item.difference.estimate == 0
+        for item in rmbench.compare_results(str(path), path).verdicts
+    )
+    with pytest.raises(TypeError, match="name='org/name'"):
+        rmbench.evaluate("mini", lambda asked: 1.0)

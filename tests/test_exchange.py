@@ -200,6 +200,8 @@ POOLED = SOUND.averages["pooled"]
         ({"partial": 20}, "a partial run"),
         ({"rewards": ()}, "no rewards"),
         ({"source": "published"}, "no rewards"),
+        ({"model": SOUND.model | {"kind": "recorded"}}, "imported scores"),
+        ({"model": SOUND.model | {"kind": "ensemble"}}, "an ensemble"),
         ({"suite": SOUND.suite | {"name": "my-own"}}, "not a bundled suite"),
         ({"suite": SOUND.suite | {"version": 9}}, "version 9 of the suite, which is at 1"),
         (

@@ -406,7 +406,7 @@ def test_import_writes_results_and_prints_them(
     assert result.exit_code == 0
     assert result.stderr == (
         "written: results/mini/org--m.json\n"
-        "ids were not checked against mini; add --data PATH to do so\n"
+        "of the ids only the form was checked, not against mini; give --data PATH\n"
     )
     assert result.stdout.startswith("mini (")
     assert Path("results/mini/org--m.jsonl").is_file()

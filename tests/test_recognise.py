@@ -161,8 +161,8 @@ def test_a_model_in_the_place_of_rows_is_told_its_option() -> None:
     result = CliRunner().invoke(main, ["run", "tiny"])
     assert result.exit_code == 2
     assert result.stderr == (
-        "rmbench: tiny: no such file or folder of rows; check the path, and give a model with"
-        " --model\n"
+        "rmbench: tiny: no such file or folder of rows; check the path (a model is given with"
+        " --model)\n"
     )
 
 

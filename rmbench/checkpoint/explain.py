@@ -31,6 +31,7 @@ _SAYINGS: Final = {
     # transformers 4 looks for other kinds of tokenizers, and misses what they would need.
     "requires the protobuf library": _NO_TOKENIZER,
     "requires the SentencePiece library": _NO_TOKENIZER,
+    "'NoneType' object has no attribute 'endswith'": _NO_TOKENIZER,
     "TokenizersBackend": "its tokenizer was saved by transformers 5 (TokenizersBackend), which"
     f" transformers {transformers.__version__} does not have; use transformers 5, or write"
     ' "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json',
@@ -48,6 +49,8 @@ _SAYINGS: Final = {
 _INSTALL: Final = re.compile(r"pip install (?:-U |--upgrade )?[\"'`]?([A-Za-z][\w.\-\[\]]+)")
 # A part of tokenizer.json that this release of tokenizers has not, in the words of its reader.
 _UNKNOWN_PART: Final = ("untagged enum", "unknown variant", "unknown field", "missing field")
+# The words of the reader of tokenizer.json about a file that is no JSON.
+_NOT_JSON: Final = re.compile(r"at line \d+ column \d+")
 _WHERE_MENDED: Final = {
     "configuration": "fix config.json, or copy it from the original model",
     "tokenizer": "fix the tokenizer's files, or copy them from the original model",
@@ -117,6 +120,8 @@ def _explain(what: str, error: BaseException) -> str:
             f" know ({first_line(error)}); upgrade tokenizers and transformers to those that saved"
             " it"
         )
+    if what == "tokenizer" and _NOT_JSON.search(text):
+        return _NO_TOKENIZER
     return f"{finding}; {_remedy(what, error, text)}"
 
 

@@ -43,7 +43,7 @@ def import_(
         results, failed = _import_file(file, suite, (model, data), output), 0
         _print_each(results, suite, fmt)
     if data is None:
-        note(f"ids were not checked against {suite.name}; add --data PATH to do so")
+        note(f"of the ids only the form was checked, not against {suite.name}; give --data PATH")
     if failed:
         raise SystemExit(2)
 

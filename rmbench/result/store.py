@@ -50,7 +50,7 @@ def check_folder(folder: Path) -> None:
         ) from None
 
 
-def write_result(result: Result, folder: Path) -> Path:
+def write_result(result: Result, folder: Path | str) -> Path:
     """Write a record and its rewards below ``folder``; return the path of the JSON file.
 
     Both files are written under temporary names and then renamed, the rewards before the record
@@ -61,7 +61,7 @@ def write_result(result: Result, folder: Path) -> Path:
     Raises:
         ResultError: a file cannot be written.
     """
-    place = suite_folder(folder, result.suite["name"])
+    place = suite_folder(Path(folder), result.suite["name"])
     path = place / f"{file_stem(result)}.json"
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
     try:
@@ -149,13 +149,14 @@ def read_published() -> tuple[Result, ...]:
     return tuple(read_result(path) for path in paths)
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path | str) -> Result:
     """Read a record; its rewards stay on disk, see ``find.read_with_rewards``.
 
     Raises:
         ResultError: it is no record, of another schema, breaks a rule or contradicts itself; the
             message says which.
     """
+    path = Path(path)
     record = _read_json(path)
     if not isinstance(record, dict) or "schema" not in record:
         raise ResultError(

@@ -11,6 +11,7 @@ from rmbench.suite.catalogue import list_suites, load_suite
 
 __all__ = ["recomputed", "verify"]
 
+_NOT_RUN: Final = {"recorded": "imported scores", "ensemble": "an ensemble of other results"}
 TOLERANCE: Final = 1e-6
 """Between a number of a record and the same number made again of its rewards."""
 
@@ -28,12 +29,17 @@ def verify(result: Result) -> None:
         result: with its rewards.
 
     Raises:
-        ResultError: it is published, partial, without rewards, not on a bundled suite or not on
-            its rows; or a number is not what the rewards give.
+        ResultError: it is published, imported, an ensemble, partial, without rewards, not on a
+            bundled suite or not on its rows; or a number is not what the rewards give.
     """
     name = f"{result.model['id']} on {result.suite['name']}"
     if result.source != "measured" or not result.rewards:
         raise ResultError(f"{name}: no rewards stand beside the record; submit a measured result")
+    if result.model.get("kind") in _NOT_RUN:
+        raise ResultError(
+            f"{name}: {_NOT_RUN[str(result.model['kind'])]}, which nobody can run again; submit a"
+            " measured result"
+        )
     if result.partial is not None:
         raise ResultError(f"{name}: a partial run; run the whole suite")
     _verify_suite(result, name)

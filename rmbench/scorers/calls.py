@@ -6,6 +6,7 @@ import queue
 import random
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -124,6 +125,8 @@ class Caller:
                     timeout=self._http.Timeout(timeout, connect=min(timeout, 10.0)),
                     limits=self._http.Limits(max_connections=size, max_keepalive_connections=size),
                 )
+                # Who gives a caller up without closing it leaves no connection open.
+                weakref.finalize(self, self._opened.close)
             return self._opened
 
     def close(self) -> None:

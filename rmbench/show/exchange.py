@@ -180,7 +180,7 @@ def eval_results(result: Result, suite: Suite, *, url: str | None = None) -> lis
     if not _HUB.fullmatch(suite.source.path):
         raise ResultError(
             f"{name}: the suite's rows are no data set of the Hub, which .eval_results wants;"
-            " use --as model-index"
+            " `rmbench card` writes a model-index"
         )
     revision = str(result.suite.get("revision") or "")
     dataset = {"id": suite.source.path}

@@ -12,9 +12,10 @@ __all__ = ["leaderboard_table", "ranking_note", "settings_text", "transposed_tab
 
 
 def ranking_note(board: Board) -> str:
-    """Say how rows are ranked, or why they are not."""
-    ranked = any(row.rank is not None for row in board.rows)
-    return RANKING if ranked else UNRANKED
+    """Say how rows are ranked, or why they are not; rules have no rank, which a note says."""
+    if all(row.is_baseline for row in board.rows):
+        return "no rank"
+    return RANKING if any(row.rank is not None for row in board.rows) else UNRANKED
 
 
 def leaderboard_table(board: Board, *, intervals: bool = False) -> Table:

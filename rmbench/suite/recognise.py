@@ -113,8 +113,8 @@ def _begun(place: str) -> dict[str, Any]:
     """Return name and source of a suite file for the rows at a place."""
     if not Path(place).exists() and not _is_hub(place):
         raise DataError(
-            f"{place}: no such file or folder of rows; check the path, and give a model with"
-            " --model"
+            f"{place}: no such file or folder of rows; check the path (a model is given with"
+            " --model)"
         )
     content: dict[str, Any] = {"name": _name(place), "title": Path(place).name}
     content["source"] = {"path": place if _is_hub(place) else Path(place).name}
