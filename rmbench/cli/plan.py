@@ -63,17 +63,27 @@ def print_plan(
 
 def _smallest(feed: "Feed") -> list[str]:
     """Say how small a difference the suite can show."""
-    from rmbench.compare.planned import expected_differences
+    from rmbench.compare.planned import ANOTHER_MODEL, NEXT_CHECKPOINT, expected_differences
 
     found = expected_differences(feed.suite, feed.contents.subsets, clusters=feed.contents.clusters)
     if found is None:
         return []
-    near, far = (f"{100 * value:.1f}" for value in found)
+    near = _disagreeing(found.next_checkpoint, NEXT_CHECKPOINT)
+    far = _disagreeing(found.another_model, ANOTHER_MODEL)
     return [
         f"{feed.suite.name}: smallest difference in {feed.suite.headline} that shows 8 times out of"
-        f" 10 at p <= 0.05: {near} points where two results disagree on 1 % of the comparisons"
-        f" (the next checkpoint), {far} on 15 % (another model)"
+        f" 10 at p <= 0.05: {near} (the next checkpoint), {far} (another model)"
     ]
+
+
+def _disagreeing(difference: float, share: float) -> str:
+    """Return a difference in points, and on how many comparisons two results disagree there.
+
+    A difference needs disagreement on at least its own share of the comparisons.
+    """
+    least = ", the least that it needs" if difference > share else ""
+    where = f"on {100 * max(difference, share):.3g} % of the comparisons{least}"
+    return f"{100 * difference:.1f} points where two results disagree {where}"
 
 
 def _questions(scorer: "Scorer", feed: "Feed") -> "Conversations | CandidateQuestions":
