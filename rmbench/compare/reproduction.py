@@ -160,7 +160,7 @@ class Reproduced:
         comparisons: looked at.
         same: of them, those with the very same answers.
         difference: the largest of a reward or a share; None where answers are of another form.
-        rounding: how large it may be for another processor's rounding; 0 where nothing is rounded.
+        rounding: how large it may be for another processor's rounding.
         moved: names of the accuracies that are not the same.
         notes: what differs besides: revision, data, versions.
     """
@@ -206,12 +206,13 @@ def reproduced(before: Result, after: Result) -> Reproduced:
 
 
 def _rounding(result: Result) -> float:
-    """Return how far rewards of a model may be apart that are the same but for rounding."""
-    allowed = _STEPS.get(str(result.settings.get("dtype")))
-    if allowed is None:
-        return 0.0
+    """Return how far answers may be apart that are the same but for rounding.
+
+    Those of a scorer without a precision are rounded as a record is, to float32.
+    """
+    dtype = str(result.settings.get("dtype", "float32"))
     largest = max((abs(value) for item in result.rewards for value in _numbers(item)), default=0.0)
-    return allowed * step(largest, str(result.settings["dtype"]))
+    return _STEPS.get(dtype, _STEPS["float32"]) * step(largest, dtype)
 
 
 def _difference(one: Judgement | None, other: Judgement | None) -> float | None:
