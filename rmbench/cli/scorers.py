@@ -29,7 +29,7 @@ def list_(fmt: str) -> None:
     for name in kind_names():
         kind = load_kind(name)
         rows.append([f"{name}:{kind.metavar}", ", ".join(kind.names), kind.summary])
-    columns = ["--model", "or by itself", "what it is"]
+    columns = ["as --model", "or by itself", "what it is"]
     notes = ["a folder or a model of the Hub needs no KIND: its configuration says what it is"]
     click.echo(
         format_table(

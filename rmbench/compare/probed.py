@@ -19,6 +19,8 @@ from rmbench.suite.definition import Suite
 __all__ = ["Probed", "adjusted", "probed"]
 
 SAME: Final = "same-sides"
+ROUNDING: Final = 1e-4
+"""How far a batch may move a margin, in standard deviations of the margins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Probed:
         after: on the rewritten suite.
         headline: the suite's headline before and after, tested pairwise.
         changed: how many comparisons the rewrite changed.
-        unsteady: how many it did not change, and their margins differ all the same.
+        unsteady: how many it did not change, and their margins differ all the same, by more than
+            the rounding of another batch: a ten-thousandth of the margins' spread.
         untied: how many have equal responses after it, and do not tie.
         shift: mean change of the margins, in units of their standard deviation before.
         moved: root mean square change of the margins, likewise.
@@ -100,7 +103,7 @@ def probed(
         after=after,
         headline=headline,
         changed=int(is_changed.sum()),
-        unsteady=int((both & ~is_changed & (steps != 0.0)).sum()),
+        unsteady=int((both & ~is_changed & (np.abs(steps) > ROUNDING * spread)).sum()),
         untied=int((both & (after_margins != 0.0)).sum()) if label == SAME else 0,
         shift=float(steps[both].mean()) / spread,
         moved=float(np.sqrt(np.mean(steps[both] ** 2))) / spread,

@@ -7,7 +7,7 @@ from rmbench.compare.probed import Probed
 from rmbench.show.table import Cell, Content, Table
 from rmbench.suite.definition import Suite
 from rmbench.suite.probes import PROBES
-from rmbench.wording import points
+from rmbench.wording import counted
 
 __all__ = ["probe_table", "probed_record"]
 
@@ -16,10 +16,21 @@ ALPHA: Final = 0.05
 
 def probe_table(items: Sequence[Probed], suite: Suite) -> Table:
     """Return what rewrites did to one model on one suite."""
-    heads = ["rewrite", "changed", "before", "after", "change", "p", "detectable", "won", "lost"]
+    heads = [
+        "rewrite",
+        "changed",
+        "before",
+        "after",
+        "change",
+        "95 % interval",
+        "p",
+        "detectable",
+        "won",
+        "lost",
+    ]
     heads += ["margin shift", "p of shift", "margins moved", "reward shift"]
     notes = [
-        f"before, after: {suite.headline}; change with its 95 % interval, and p, as in compare",
+        f"before, after: {suite.headline}; change, its 95 % interval and p as in compare",
         f"detectable: the drop that a one-sided test at {ALPHA:g} would find four times of five",
         "margin shift, margins moved (root mean square), reward shift: in standard deviations of"
         " the margins before",
@@ -33,19 +44,16 @@ def probe_table(items: Sequence[Probed], suite: Suite) -> Table:
 
 def _row(item: Probed) -> list[Content]:
     if item.is_certain:  # what equal responses earn says nothing of the model
-        return [item.label, Cell("count", item.changed), *[None] * 11]
+        return [item.label, Cell("count", item.changed), *[None] * 12]
     found, verdict = item.headline.difference, item.headline
     p_values = item.adjusted or (None if found is None else found.p_value, item.p_shift)
-    change: Content = None
-    if found is not None:
-        low, high = found.interval
-        change = f"{points(found.estimate)} ({100 * low:+.1f} to {100 * high:+.1f})"
     return [
         item.label,
         Cell("count", item.changed),
         Cell("share", verdict.old),
         Cell("share", verdict.new),
-        change,
+        Cell("points", None if found is None else found.estimate),
+        Cell("reach", None if found is None else found.interval),
         Cell("p", p_values[0]),
         Cell("distance", verdict.detectable(ALPHA)),
         Cell("count", verdict.gained),
@@ -66,7 +74,8 @@ def _notes(item: Probed) -> list[str]:
         notes.append(f"{item.label}: {told}" + (", and all must" if item.untied else ""))
     if item.unsteady:
         notes.append(
-            f"{item.label}: {item.unsteady:,} comparisons that it leaves alone have other margins"
+            f"{item.label}: {counted(item.unsteady, 'comparisons')} that it leaves alone changed"
+            " margins: the model's rewards depend on what else is in the batch"
         )
     return notes
 
