@@ -118,10 +118,11 @@ def given_options() -> dict[str, Any]:
         ScorerError: one is given twice, or is not written as ``NAME=VALUE``.
     """
     context = click.get_current_context()
+    fields = _fields()
     given = {
         name: value
         for name, value in context.params.items()
-        if name in _fields() and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in fields and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     for text in context.params.get(ASSIGNED, ()):
         name, equals, value = text.partition("=")
