@@ -599,3 +599,9 @@ def test_an_unknown_name_among_many_is_told_only_some_of_them() -> None:
     remedy = did_you_mean("?", [f"{number:03}" for number in range(MAX_NAMES + 12)])
     assert remedy.startswith("known: 000, 001, ")
     assert remedy.endswith(", 029 and 12 more")
+
+
+def test_rows_given_as_a_suite_are_told_their_command(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text("{}\n")
+    with pytest.raises(SuiteError, match=r"rows, not a suite file; `rmbench run --model M .*pairs"):
+        load_suite(str(tmp_path / "pairs.jsonl"))

@@ -27,7 +27,8 @@ class Cell(NamedTuple):
         return "" if self.value is None else KINDS[self.kind](self.value)
 
     def columns(self, head: str) -> dict[str, Any]:
-        """Return the value by the heads of the columns that it takes in CSV."""
+        """Return the value by the heads of its columns in CSV, where a share is no percentage."""
+        head = head.removesuffix(" %")
         if self.kind in ("accuracy", "accuracy and interval"):
             names = {head: "accuracy", f"{head} low": "low", f"{head} high": "high"}
             return {name: getattr(self.value, key, None) for name, key in names.items()}

@@ -45,6 +45,11 @@ def find_suite(name: str) -> Path:
                 f'suite "{name}": its prompts have pictures, and rmbench scores texts alone;'
                 " take a suite of texts, such as rewardbench-2"
             )
+        if Path(name).exists():
+            raise SuiteError(
+                f"{name}: rows, not a suite file; `rmbench run --model M {name}` scores them, and"
+                f" `rmbench suites new {name}` writes their suite file"
+            )
         raise SuiteError(
             f'suite "{name}": no such suite; a suite of your own is given as a path that ends in'
             f" .toml; {did_you_mean(name, list_suites())}"
