@@ -1,6 +1,6 @@
 # docker build --target cpu -t rmbench .
 # docker build --target cuda -t rmbench:cuda .          (run it with --gpus all)
-# docker run --rm -v "$PWD/results:/work/results" -v rmbench-cache:/home/rmbench/.cache rmbench run --model tiny
+# docker run --rm -v "$PWD/results:/bench/results" -v rmbench-cache:/home/rmbench/.cache rmbench run --model tiny
 FROM python:3.12-slim AS wheel
 # The version, for a copy without history: docker build --build-arg VERSION=$(git describe --tags) ...
 ARG VERSION=""
@@ -12,7 +12,7 @@ RUN if [ -n "$VERSION" ]; then export SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION#
     && python -m build --wheel --outdir /dist /source
 
 FROM python:3.12-slim AS base
-RUN useradd --create-home rmbench && mkdir /work && chown rmbench /work
+RUN useradd --create-home rmbench && mkdir /bench && chown rmbench /bench
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY constraints.txt /constraints.txt
 
@@ -22,7 +22,7 @@ RUN pip install --constraint /constraints.txt torch --index-url https://download
 COPY --from=wheel /dist /dist
 RUN pip install --constraint /constraints.txt "$(echo /dist/*.whl)[adapters,report,servers]" && rm -r /constraints.txt
 USER rmbench
-WORKDIR /work
+WORKDIR /bench
 ENTRYPOINT ["rmbench"]
 
 # The wheels of PyTorch bring CUDA's libraries; the host needs its driver alone.
@@ -30,5 +30,5 @@ FROM base AS cuda
 COPY --from=wheel /dist /dist
 RUN pip install --constraint /constraints.txt "$(echo /dist/*.whl)[adapters,report,servers]" && rm -r /constraints.txt
 USER rmbench
-WORKDIR /work
+WORKDIR /bench
 ENTRYPOINT ["rmbench"]

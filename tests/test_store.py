@@ -23,9 +23,8 @@ from rmbench.errors import ResultError
 from rmbench.result import store as module
 from rmbench.result.definition import definition_of, embed, suites_of
 from rmbench.result.find import find_results
-from rmbench.result.measured import recompute
 from rmbench.result.names import file_stem
-from rmbench.result.record import Result, subset_of
+from rmbench.result.record import Result
 from rmbench.result.signature import sign_again
 from rmbench.result.store import (
     check_folder,
@@ -34,6 +33,7 @@ from rmbench.result.store import (
     read_result,
     write_result,
 )
+from rmbench.result.verify import recomputed
 from rmbench.suite.catalogue import load_suite
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -567,8 +567,7 @@ def label(path: Path) -> str:
 @pytest.mark.parametrize("path", MEASURED, ids=label)
 def test_a_committed_result_is_what_its_rewards_give(path: Path) -> None:
     record, rewards = read_result(path), read_judgements(path)
-    subsets = [subset_of(item.id, record.subsets) for item in rewards]
-    summary = recompute(load_suite(record.suite["name"]), subsets, rewards)
+    summary = recomputed(record.model_copy(update={"rewards": rewards}))
     for group in ("averages", "sections", "subsets"):
         fresh, kept = getattr(summary, group), getattr(record, group)
         assert list(fresh) == list(kept)

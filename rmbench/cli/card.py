@@ -24,19 +24,14 @@ def card(names: tuple[str, ...], into: Path | None, suite_file: str | None) -> N
     \b
     rmbench card rewardbench/my-rm ultrafeedback/my-rm --into README.md
     """
-    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.comparable import suite_among
     from rmbench.result.find import find_result
     from rmbench.show.model_card import merge_card, model_index, to_yaml
     from rmbench.suite.catalogue import load_suite
 
     own = load_suite(suite_file) if suite_file else None
     results = [find_result(name) for name in names]
-    suites = {
-        str(result.suite["name"]): suite_of(
-            result, own if own is not None and own.name == result.suite["name"] else None
-        )
-        for result in results
-    }
+    suites = {str(result.suite["name"]): suite_among(result, own) for result in results}
     index = model_index(results, suites)
     if into is None:
         click.echo(to_yaml(index), nl=False)

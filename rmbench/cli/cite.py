@@ -20,17 +20,12 @@ def cite(names: tuple[str, ...], is_bibtex: bool, suite_file: str | None) -> Non
     rmbench cite rewardbench/my-rm > methods.tex
     rmbench cite rewardbench/my-rm --bibtex > methods.bib
     """
-    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.comparable import suite_among
     from rmbench.result.find import find_result
     from rmbench.show.citation import bibtex, methods
     from rmbench.suite.catalogue import load_suite
 
     own = load_suite(suite_file) if suite_file else None
     results = [find_result(name) for name in names]
-    suites = {
-        str(result.suite["name"]): suite_of(
-            result, own if own is not None and own.name == result.suite["name"] else None
-        )
-        for result in results
-    }
+    suites = {str(result.suite["name"]): suite_among(result, own) for result in results}
     click.echo(bibtex(results, suites) if is_bibtex else methods(results, suites))

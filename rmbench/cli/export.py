@@ -59,7 +59,7 @@ def export(
     rmbench export rewardbench/my-rm --as every-eval-ever --organization "My lab" -o eee
     rmbench export rewardbench/my-rm --as eval-results -o my-rm-repository
     """
-    from rmbench.compare.comparable import suite_of
+    from rmbench.compare.comparable import suite_among
     from rmbench.files import write_text
     from rmbench.result.find import find_result
     from rmbench.show.exchange import eval_results, every_eval_ever, to_yaml
@@ -69,8 +69,7 @@ def export(
         raise click.UsageError("every-eval-ever asks who measured it: give --organization NAME")
     own = load_suite(suite_file) if suite_file else None
     for result in (find_result(name) for name in names):
-        is_own = own is not None and own.name == result.suite["name"]
-        suite = suite_of(result, own if is_own else None)
+        suite = suite_among(result, own)
         if form == EVAL_RESULTS:
             text = to_yaml(eval_results(result, suite, url=url))
         else:

@@ -19,6 +19,7 @@ __all__ = [
     "changed_settings",
     "check_comparable",
     "check_rewards",
+    "suite_among",
     "suite_of",
     "title_of",
     "unpaired_note",
@@ -58,6 +59,16 @@ def suite_of(result: Result, suite: Suite | None = None) -> Suite:
             f" this is version {suite.version}; run it again"
         )
     return suite
+
+
+def suite_among(result: Result, own: Suite | None) -> Suite:
+    """Return the suite of one of several results, of which ``own`` need not be every one's.
+
+    Raises:
+        ResultError, SuiteError: as ``suite_of`` raises them.
+    """
+    is_own = own is not None and own.name == result.suite["name"]
+    return suite_of(result, own if is_own else None)
 
 
 def with_means(result: Result, suite: Suite) -> Result:

@@ -4,11 +4,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rmbench.accuracy.aggregate import Accuracy
+from rmbench.show.report.figures import (
+    axes_in,
+    drawing,
+    label_width,
+    name_slices,
+    open_sides,
+    svg_of,
+)
 from rmbench.show.report.svg import COLOURS, FigureLabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-from rmbench.show.report.figures import axes_in, drawing, label_width, shorten, svg_of
 
 __all__ = ["ANCHOR_MARKERS", "BarRow", "accuracy_bars"]
 
@@ -49,22 +56,13 @@ def accuracy_bars(rows: Sequence[BarRow], label: FigureLabel, *, width: int) -> 
     with drawing(width, height + 28) as figure:
         axes = axes_in(figure, box)
         axes.set(xlim=(0, 100), ylim=(height, 0))
-        axes.spines["left"].set_visible(False)
-        axes.spines["bottom"].set_visible(False)
-        axes.grid(axis="x")
+        open_sides(axes)
         axes.axvline(50, color=COLOURS["muted"], linewidth=0.8, dashes=(3, 3))
-        axes.set_axisbelow(True)
         axes.set_xticks(range(0, 101, 25), [f"{tick} %" for tick in range(0, 101, 25)])
         for row, top in zip(rows, tops, strict=True):
             _draw_row(axes, row, top)
         middles = [top + _row_height(row) / 2 for row, top in zip(rows, tops, strict=True)]
-        axes.set_yticks(middles, [shorten(row.name, most) for row in rows])
-        for text, row in zip(axes.get_yticklabels(), rows, strict=True):
-            is_subset = row.level == "subset"
-            text.set(
-                color=COLOURS["muted" if is_subset else "ink"],
-                fontweight="normal" if is_subset else "bold",
-            )
+        name_slices(axes, middles, [(row.name, row.level) for row in rows], most)
         return svg_of(figure, label)
 
 

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rmbench.show.report.figures import axes_in, drawing, label_width, shorten, signed, svg_of
+from rmbench.show.report.figures import (
+    axes_in,
+    drawing,
+    label_width,
+    name_slices,
+    open_sides,
+    signed,
+    svg_of,
+)
 from rmbench.show.report.svg import COLOURS, FigureLabel
 from rmbench.show.report.words import points
 
@@ -43,11 +51,8 @@ def difference_forest(rows: Sequence[ForestRow], label: FigureLabel, *, width: i
     with drawing(width, height + 44) as figure:
         axes = axes_in(figure, (label_width([row.name for row in rows], most), 4, 56, 40))
         axes.set(xlim=(-reach, reach), ylim=(height, 0), xlabel="difference, points")
-        axes.spines["left"].set_visible(False)
-        axes.spines["bottom"].set_visible(False)
-        axes.grid(axis="x")
+        open_sides(axes)
         axes.axvline(0, color=COLOURS["muted"], linewidth=1.0)
-        axes.set_axisbelow(True)
         axes.locator_params(axis="x", nbins=5 if width < 500 else 9)
         axes.xaxis.set_major_formatter(lambda value, _: signed(value))
         for row, y in zip(rows, middles, strict=True):
@@ -70,10 +75,5 @@ def difference_forest(rows: Sequence[ForestRow], label: FigureLabel, *, width: i
                 va="center_baseline",
                 color=COLOURS["ink" if row.mark else "muted"],
             )
-        axes.set_yticks(middles, [shorten(row.name, most) for row in rows])
-        for text, row in zip(axes.get_yticklabels(), rows, strict=True):
-            text.set(
-                color=COLOURS["muted" if row.level == "subset" else "ink"],
-                fontweight="normal" if row.level == "subset" else "bold",
-            )
+        name_slices(axes, middles, [(row.name, row.level) for row in rows], most)
         return svg_of(figure, label)

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["axes_in", "drawing", "drawn_for_paper", "label_width", "shorten", "signed", "svg_of"]
+__all__ = [
+    "axes_in",
+    "drawing",
+    "drawn_for_paper",
+    "label_width",
+    "name_slices",
+    "open_sides",
+    "shorten",
+    "signed",
+    "svg_of",
+]
 
 
 _SETTINGS: Final[dict[Any, Any]] = {
@@ -74,6 +84,33 @@ def axes_in(figure: "Figure", box: tuple[float, float, float, float]) -> "Axes":
         (height - top - bottom) / height,
     )
     return figure.add_axes(place)
+
+
+def open_sides(axes: "Axes") -> None:
+    """Give axes whose rows are slices a grid of upright lines instead of a frame."""
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def name_slices(
+    axes: "Axes", middles: Sequence[float], slices: Sequence[tuple[str, str]], most: int
+) -> None:
+    """Write the names of slices beside their rows: averages and sections in bold, subsets muted.
+
+    Args:
+        axes: the figure's.
+        middles: of the rows, on the upright axis.
+        slices: name and level of each row.
+        most: characters of a name.
+    """
+    axes.set_yticks(middles, [shorten(name, most) for name, _ in slices])
+    for text, (_, level) in zip(axes.get_yticklabels(), slices, strict=True):
+        text.set(
+            color=COLOURS["muted" if level == "subset" else "ink"],
+            fontweight="normal" if level == "subset" else "bold",
+        )
 
 
 _DRAWN: ContextVar[dict[str, dict[str, bytes]] | None] = ContextVar("drawn", default=None)
