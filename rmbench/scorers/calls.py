@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
@@ -111,6 +111,8 @@ class Caller:
         self._http = httpx2
         self._opened: Any = None
         self._lock = threading.Lock()
+        self._under_way = 0
+        self._ended = threading.Condition(self._lock)
         self._next_start = 0.0
         self._was_reached = False
 
@@ -130,11 +132,25 @@ class Caller:
             return self._opened
 
     def close(self) -> None:
-        """Close all connections; the next call opens new ones."""
+        """Close all connections, once calls under way have ended or a second is over."""
         with self._lock:
+            # A connection that is given back to a closed client would stay open.
+            self._ended.wait_for(lambda: self._under_way == 0, timeout=1.0)
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a call as under way."""
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._ended.notify_all()
 
     def get(self, path: str) -> Any:
         """Return what a path answers, as JSON; None where the server has no such path."""
@@ -179,7 +195,8 @@ class Caller:
     def _try(self, path: str, body: Any) -> Any:
         self._wait_for_turn()
         try:
-            response = self._client.post(self.url + path, json=body)
+            with self._counted():
+                response = self._client.post(self.url + path, json=body)
         except self._http.TimeoutException:
             raise _AgainError("timeout", f"no answer in {self.options.timeout:g} s") from None
         except (self._http.TransportError, self._http.DecodingError) as error:
